@@ -1,0 +1,89 @@
+"""The number formats and the one rounding rule; the numpy twin of ``runtime_c/aot_fixed.h``.
+
+Every integer result in the project is rounded by ``floor(x + 1/2)``: ties go up. An accumulator is brought
+to the output scale by one multiplication in 64 bits (:func:`requantize`), the same on every machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from aot.errors import AotError
+from aot.ir import Array, Quant
+
+INT32_MAX = 2**31 - 1
+#: Limits of the activation formats; weights are symmetric, in [-127, 127].
+LIMITS = {"s8": (-128, 127), "s16": (-32768, 32767)}
+
+
+def round_half_up(x: Array | float) -> Array:
+    """``floor(x + 1/2)`` as int64: the only rounding there is."""
+    return np.floor(np.asarray(x, dtype=np.float64) + 0.5).astype(np.int64)
+
+
+def f32(x: float) -> float:
+    """The float32 nearest to x. Scales are kept so, because C headers carry them as float32."""
+    return float(np.float32(x))
+
+
+def quantize(x: Array, quant: Quant, low: int, high: int) -> Array:
+    """Real numbers to integers: ``clamp(round(x / scale) + zero)``; int64, ties up. NaN becomes the zero point."""
+    scale: Array = np.asarray(quant.scale, dtype=np.float64)
+    if quant.axis is not None:
+        scale = scale.reshape([-1 if i == quant.axis else 1 for i in range(x.ndim)])
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        steps = np.nan_to_num(np.asarray(x, dtype=np.float64) / scale, nan=0.0, posinf=2.0**40, neginf=-(2.0**40))
+    return np.clip(round_half_up(np.clip(steps, -(2.0**40), 2.0**40)) + quant.zero, low, high)
+
+
+def dequantize(q: Array, quant: Quant) -> Array:
+    """Integers to real numbers, ``scale * (q - zero)``, as float32."""
+    scale: Array = np.asarray(quant.scale, dtype=np.float64)
+    if quant.axis is not None:
+        scale = scale.reshape([-1 if i == quant.axis else 1 for i in range(q.ndim)])
+    return ((q.astype(np.int64) - quant.zero) * scale).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Multipliers:
+    """How an operator's accumulator reaches its output scale.
+
+    ``y = clamp(zero + ((((acc << shift) * m) + 2**31) >> 32))`` with one ``m`` per output channel, or one in all.
+    """
+
+    m: Array
+    shift: int
+
+
+def multipliers(ratio: Array | float, accumulator_bound: Array | float) -> Multipliers:
+    """Multipliers for scale ratios ``s_in * s_w / s_out`` (one, or one per channel).
+
+    A ratio of one half or more needs the accumulator shifted left; ``accumulator_bound`` (largest ``|acc|``, per
+    channel) proves that the shift cannot overflow. Where it could, an AotError says so.
+    """
+    ratios = np.atleast_1d(np.asarray(ratio, dtype=np.float64))
+    bounds = np.broadcast_to(np.asarray(accumulator_bound, dtype=np.float64), ratios.shape)
+    if not np.all(np.isfinite(ratios)) or np.any(ratios < 0):
+        raise AotError("a scale ratio is not a finite positive number")
+    shift = 0
+    while np.any(round_half_up(ratios * 2.0 ** (32 - shift)) > INT32_MAX):
+        shift += 1
+    if np.any(bounds * 2.0**shift > INT32_MAX):
+        raise AotError(
+            f"the output scale is {float(ratios.max()):.3g} times finer than the accumulator's, which needs a left "
+            f"shift by {shift} bits that may overflow 32 bits",
+            "calibrate with data that covers the range of this layer's output")
+    return Multipliers(round_half_up(ratios * 2.0 ** (32 - shift)), shift)
+
+
+def requantize(acc: Array, mult: Multipliers) -> Array:
+    """``((acc << shift) * m + 2**31) >> 32`` in 64 bits; channels are the last axis of ``acc``."""
+    return ((acc.astype(np.int64) << mult.shift) * mult.m + 2**31) >> 32
+
+
+def assert_int32(acc: Array, what: str) -> None:
+    """The twin's own check that no 32-bit accumulator overflowed."""
+    if acc.size and max(abs(int(acc.max())), abs(int(acc.min()))) > INT32_MAX:
+        raise AssertionError(f"{what}: accumulator exceeds 32 bits")

@@ -1,0 +1,99 @@
+"""Element-wise addition and subtraction of two tensors with broadcasting and fused activation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from aot.builder import Builder
+from aot.errors import AotError
+from aot.ir import Array, TensorType
+from aot.numerics import INT32_MAX, assert_int32, round_half_up
+from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Overlap, Shape, Site, apply_clamp, clamp_limits
+from aot.ops.strided import broadcast_strides, collapse
+
+
+@dataclass(frozen=True)
+class Add(Op):
+    """``a + sign * b``. Both inputs are brought to the output scale in one rounding.
+
+    ``y = clamp((a * A + b * B + C) >> SHIFT)``: A and B are the scale ratios with SHIFT fractional bits, C holds all
+    zero points and the one half that makes the shift round ties up.
+    """
+
+    sign: int = 1
+    clamp: Clamp = NO_CLAMP
+
+    name: ClassVar[str] = "add"
+    onnx: ClassVar[tuple[str, ...]] = ("Add", "Sub", "Sum")
+
+    @classmethod
+    def read(cls, node: OnnxNode, b: Builder) -> tuple[str, ...]:
+        total = node.inputs[0]
+        sign = -1 if node.op_type == "Sub" else 1
+        for i, term in enumerate(node.inputs[1:]):
+            last = i == len(node.inputs) - 2
+            total = b.add(cls(sign), [total, term], node.outputs[0] if last else f"{node.outputs[0]}.sum{i}")
+        return (total,)
+
+    def infer(self, types: tuple[TensorType, ...]) -> Shape:
+        return broadcast(types[0].shape, types[1].shape)
+
+    def reference(self, *x: Array) -> Array:
+        return apply_clamp(x[0] + self.sign * x[1], self.clamp)
+
+    def _fixed_point(self, site: Site) -> tuple[int, int, int, int]:
+        """A, B, C and SHIFT with the most fractional bits for which no sum can leave 32 bits."""
+        a, b, y = site.inputs[0], site.inputs[1], site.output
+        ratios = (a.scale / y.scale, self.sign * b.scale / y.scale)
+        for shift in range(24, 0, -1):
+            m = [int(round_half_up(r * 2.0**shift)) for r in ratios]
+            constant = (y.zero << shift) - a.zero * m[0] - b.zero * m[1] + (1 << (shift - 1))
+            if abs(constant) + 128 * (abs(m[0]) + abs(m[1])) <= INT32_MAX:
+                return m[0], m[1], constant, shift
+        raise AotError(f"the inputs' scales are {max(map(abs, ratios)):.3g} times the output's",
+                       "calibrate with data that covers the range of this layer's output")
+
+    def simulate(self, site: Site, *x: Array) -> Array:
+        ma, mb, constant, shift = self._fixed_point(site)
+        acc = x[0].astype(np.int64) * ma + x[1].astype(np.int64) * mb + constant
+        assert_int32(acc, site.node.name)
+        return np.clip(acc >> shift, *clamp_limits(self.clamp, site.output)).astype(np.int8)
+
+    def prove(self, site: Site) -> int:
+        ma, mb, constant, _ = self._fixed_point(site)
+        return 31 - (abs(constant) + 128 * (abs(ma) + abs(mb))).bit_length()
+
+    def operands(self, site: Site) -> tuple[int, ...]:
+        return (0, 1)
+
+    def dims(self, site: Site) -> dict[str, int]:
+        ma, mb, constant, shift = self._fixed_point(site)
+        low, high = clamp_limits(self.clamp, site.output)
+        out = site.output.type.shape
+        loops = collapse(out, tuple(broadcast_strides(v.type.shape, out) for v in site.inputs))
+        return {**loops.dims(("A", "B")), "A_MULTIPLIER": ma, "B_MULTIPLIER": mb, "CONSTANT": constant, "SHIFT": shift,
+                "OUT_MIN": low, "OUT_MAX": high}
+
+    def overlap(self, site: Site, index: int) -> Overlap | None:
+        return Overlap(0) if site.inputs[index].type.shape == site.output.type.shape else None
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        c = np.linspace(-1, 2, 5, dtype=np.float32)
+        yield Case(cls(), ((1, 3, 3, 5), (1, 3, 3, 5)), {})
+        yield Case(cls(-1, (0.0, None)), ((7,), (7,)), {})
+        yield Case(cls(1), ((2, 3, 5), (3, 1)), {})
+        yield Case(cls(1), ((1, 4, 5), (5,)), {1: c})
+        yield Case(cls(-1), ((5,), (2, 3, 5)), {0: c})
+
+
+def broadcast(a: Shape, b: Shape) -> Shape:
+    """Shape of two tensors under numpy broadcasting; an AotError when they do not fit."""
+    try:
+        return np.broadcast_shapes(a, b)
+    except ValueError:
+        raise AotError(f"shapes {list(a)} and {list(b)} do not broadcast") from None

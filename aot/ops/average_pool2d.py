@@ -1,0 +1,91 @@
+"""Mean over 2-D windows of NHWC data, with or without the padding counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+
+from aot.builder import Builder
+from aot.ir import Array, TensorType
+from aot.numerics import Multipliers, multipliers, requantize
+from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Shape, Site, apply_clamp, clamp_limits
+from aot.ops.pool import read_pool, read_reduction
+from aot.ops.window import Window
+
+
+@dataclass(frozen=True)
+class AveragePool2d(Op):
+    """Input and output [N, H, W, C]. Source: ONNX AveragePool, ReduceMean.
+
+    One multiplier for each number of elements that a window can hold.
+    """
+
+    window: Window
+    count_pad: bool = False
+    clamp: Clamp = NO_CLAMP
+
+    name: ClassVar[str] = "average_pool2d"
+    onnx: ClassVar[tuple[str, ...]] = ("AveragePool", "GlobalAveragePool", "ReduceMean")
+
+    @classmethod
+    def read(cls, node: OnnxNode, b: Builder) -> tuple[str, ...]:
+        if node.op_type == "ReduceMean":
+            return read_reduction(node, b, cls)
+        return read_pool(node, b, partial(cls, count_pad=bool(node.attr("count_include_pad", 0))))
+
+    def infer(self, types: tuple[TensorType, ...]) -> Shape:
+        n, height, width, channels = types[0].shape
+        return (n, *self.window.output(height, width), channels)
+
+    def _counts(self, height: int, width: int) -> Array:
+        """Divisor of every window, [OH, OW, 1]; windows wholly in the padding divide by 1."""
+        if self.count_pad:
+            oh, ow = self.window.output(height, width)
+            return np.full((oh, ow, 1), self.window.kernel[0] * self.window.kernel[1])
+        return np.maximum(self.window.counts(height, width), 1)[..., None]
+
+    def reference(self, *x: Array) -> Array:
+        total = self.window.patches(x[0].astype(np.float64), 0.0).sum(axis=(3, 4))
+        return apply_clamp(total / self._counts(*x[0].shape[1:3]), self.clamp).astype(np.float32)
+
+    def _mult(self, site: Site) -> Multipliers:
+        """Multipliers by number of elements, from 0 (never used: as for 1) to a full window."""
+        full = self.window.kernel[0] * self.window.kernel[1]
+        divisors = np.full(full + 1, full) if self.count_pad else np.maximum(np.arange(full + 1), 1)
+        used = np.unique(self._counts(*site.inputs[0].type.shape[1:3]))
+        smallest = int(used.min())
+        ratio = site.inputs[0].scale / site.output.scale
+        return multipliers(ratio / np.maximum(divisors, smallest), 255.0 * np.maximum(divisors, smallest))
+
+    def simulate(self, site: Site, *x: Array) -> Array:
+        zero = site.inputs[0].zero
+        height, width = x[0].shape[1:3]
+        acc = self.window.patches(x[0].astype(np.int64) - zero, 0).sum(axis=(3, 4))
+        inside = self.window.counts(height, width)
+        mult = self._mult(site)
+        y = requantize(acc, Multipliers(mult.m[inside][..., None], mult.shift)) + site.output.zero
+        return np.clip(y, *clamp_limits(self.clamp, site.output)).astype(np.int8)
+
+    def prove(self, site: Site) -> int:
+        full = self.window.kernel[0] * self.window.kernel[1]
+        return 31 - ((255 * full) << self._mult(site).shift).bit_length()
+
+    def dims(self, site: Site) -> dict[str, int]:
+        x, y = site.inputs[0], site.output
+        low, high = clamp_limits(self.clamp, y)
+        return {**self.window.dims(x.type.shape, y.type.shape), "IN_ZERO": x.zero, "OUT_ZERO": y.zero,
+                "OUT_MIN": low, "OUT_MAX": high, "SHIFT": self._mult(site).shift}
+
+    def constants(self, site: Site) -> dict[str, Array]:
+        return {"multipliers": self._mult(site).m.astype(np.int32)}
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield Case(cls(Window((2, 2), (2, 2))), ((1, 6, 6, 3),), {})
+        yield Case(cls(Window((5, 4))), ((1, 5, 4, 9),), {})
+        yield Case(cls(Window((3, 3), (1, 1), (1, 1), (1, 1, 1, 1))), ((1, 5, 6, 2),), {})
+        yield Case(cls(Window((3, 3), (2, 2), (1, 1), (1, 0, 1, 1)), True, (0.0, None)), ((1, 7, 5, 4),), {})

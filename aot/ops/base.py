@@ -1,0 +1,241 @@
+"""The operator's contract. One operator is one frozen dataclass in this folder and one template of the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import numpy as np
+
+from aot.builder import Builder
+from aot.errors import AotError
+from aot.ir import Array, Node, Quant, TensorType, Value
+from aot.numerics import LIMITS, f32, quantize
+from aot.targets import Isa
+
+Shape = tuple[int, ...]
+#: A fused activation in real numbers: (lower bound or None, upper bound or None).
+Clamp = tuple[float | None, float | None]
+NO_CLAMP: Clamp = (None, None)
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxNode:
+    """An ONNX node in neutral form: attributes as Python values (arrays for tensors), "" for absent inputs."""
+
+    op_type: str
+    name: str
+    attributes: Mapping[str, Any]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    opset: int
+
+    def attr(self, key: str, default: Any = None) -> Any:
+        """An attribute, or its default."""
+        return self.attributes.get(key, default)
+
+    def has(self, index: int) -> bool:
+        """Whether the optional input is there."""
+        return index < len(self.inputs) and self.inputs[index] != ""
+
+    def const(self, b: Builder, index: int, what: str) -> Array | None:
+        """The constant behind an optional input; None when absent; refused when known only at run time."""
+        if not self.has(index):
+            return None
+        data = b.const(self.inputs[index])
+        if data is None:
+            raise AotError(f"{self.op_type} needs a constant {what}; {self.inputs[index]!r} is computed at run time",
+                           "make it a constant or an initializer of the model")
+        return data
+
+    def ints(self, b: Builder, index: int, key: str) -> tuple[int, ...] | None:
+        """Integers which older opsets give as attribute ``key`` and newer ones as constant input ``index``."""
+        data = self.attributes.get(key)
+        if data is None:
+            data = self.const(b, index, key)
+        return None if data is None else tuple(int(i) for i in np.asarray(data).reshape(-1))
+
+    def axis(self, rank: int, default: int) -> int:
+        """The ``axis`` attribute, counted from the front."""
+        axis = int(self.attr("axis", default))
+        if not -rank <= axis < max(rank, 1):
+            raise AotError(f"axis {axis} lies outside a tensor of rank {rank}")
+        return axis % max(rank, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """One use of an operator in a quantized graph: what its kernel may know."""
+
+    node: Node
+    inputs: tuple[Value, ...]
+    output: Value
+    isa: Isa
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A small test case: an operator, its run-time inputs' shapes and its constant inputs by index."""
+
+    op: Op
+    shapes: tuple[Shape, ...]
+    constants: Mapping[int, Array]
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Op:
+    """Base of all operators; fields are attributes only."""
+
+    #: Name in the IR; the template is ``templates/<name>.c.j2``.
+    name: ClassVar[str] = ""
+    #: The ONNX operators that :meth:`read` understands.
+    onnx: ClassVar[tuple[str, ...]] = ()
+    #: Whether the output keeps the quantization of the first input (data movement, max).
+    same_quant: ClassVar[bool] = False
+
+    # --- meaning -------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def read(cls, node: OnnxNode, b: Builder) -> tuple[str, ...]:
+        """Add what the ONNX node means to the builder; answer the names of its outputs. Refuses with an AotError."""
+        raise AotError(f"{cls.name} cannot be read from ONNX")
+
+    def infer(self, types: tuple[TensorType, ...]) -> Shape:
+        """The output's shape from the inputs' types."""
+        raise AssertionError(f"{self.name} does not infer its shape")
+
+    def reference(self, *x: Array) -> Array:
+        """The meaning, in float numpy."""
+        raise AssertionError(f"{self.name} has no reference")
+
+    def macs(self, types: tuple[TensorType, ...], output: TensorType) -> int:
+        """Multiply-accumulates of one inference; 0 for what does not multiply."""
+        return 0
+
+    # --- quantization --------------------------------------------------------------------------------------------
+
+    def output_quant(self, low: float, high: float, format: str) -> Quant:
+        """Quantization of the output for a calibrated range; operators with a fixed output scale ignore the range."""
+        return affine(low, high, format)
+
+    def quantize_constants(self, inputs: tuple[Value, ...], output: Value) -> tuple[Value, ...]:
+        """The inputs with constants turned into integers. ``inputs`` that are computed are quantized already."""
+        return tuple(v if v.data is None or v.type.format != "f32" else quantize_activation(v) for v in inputs)
+
+    # --- the integer kernel --------------------------------------------------------------------------------------
+
+    def simulate(self, site: Site, *x: Array) -> Array:
+        """The C kernel in numpy, bit for bit. Inputs and output are integer arrays; asserts its accumulators' bounds."""
+        raise AssertionError(f"{self.name} has no integer kernel")
+
+    def prove(self, site: Site) -> int | None:
+        """Prove that no accumulator can overflow, or raise AotError; answer the headroom in bits if there is any."""
+        return None
+
+    def dims(self, site: Site) -> dict[str, int]:
+        """The named numbers of the C body."""
+        return {}
+
+    def constants(self, site: Site) -> dict[str, Array]:
+        """Packed arrays for the weights file, by the name which the template uses."""
+        return {}
+
+    def operands(self, site: Site) -> tuple[int, ...]:
+        """Indices of the inputs which the C function takes as pointers."""
+        return tuple(i for i, v in enumerate(site.inputs) if v.data is None)
+
+    def scratch(self, site: Site) -> int:
+        """Bytes of working memory, 4-byte aligned."""
+        return 0
+
+    def overlap(self, site: Site, index: int) -> Overlap | None:
+        """How the output may share memory with input ``index`` when that input dies here; None: not at all."""
+        return None
+
+    @property
+    def alias(self) -> bool:
+        """Whether the output is the first input's bytes under another shape, so that no code is needed."""
+        return False
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        """Small odd shapes for the kernel tests."""
+        return iter(())
+
+    def describe(self) -> str:
+        """Attributes as text, without those at their default."""
+        words = []
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if value != f.default:
+                words.append(f"{f.name}={_text(value)}")
+        return " ".join(words)
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Permission for an output to overlap a dying input: ``offset(input) - offset(output) >= distance``.
+
+    ``exact``: only if the two start at the same byte (``distance`` is 0 then).
+    """
+
+    distance: int = 0
+    exact: bool = False
+
+
+def _text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(_text(v) for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+# --- helpers shared by operators ---------------------------------------------------------------------------------
+
+def affine(low: float, high: float, format: str) -> Quant:
+    """Quantization that covers [low, high] and represents 0 exactly: asymmetric for s8, symmetric for s16."""
+    low, high = min(float(low), 0.0), max(float(high), 0.0)
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise AotError(f"the range [{low}, {high}] is not finite")
+    smallest = 1e-12
+    qmin, qmax = LIMITS[format]
+    if format == "s16":
+        return Quant((max(f32(max(-low, high) / qmax), smallest),))
+    if high - low < smallest:
+        return Quant((f32(1.0 / 255.0),), 0 if low == high else qmin)
+    scale = f32((high - low) / (qmax - qmin))
+    zero = int(np.clip(np.floor(qmin - low / scale + 0.5), qmin, qmax))
+    return Quant((scale,), zero)
+
+
+def quantize_activation(value: Value, format: str = "s8") -> Value:
+    """A float constant that takes an activation's place, quantized over its own range."""
+    assert value.data is not None
+    quant = affine(float(value.data.min(initial=0)), float(value.data.max(initial=0)), format)
+    data = quantize(value.data, quant, *LIMITS[format]).astype(np.int8 if format == "s8" else np.int16)
+    return Value(value.name, TensorType(format, value.type.shape, quant), data)
+
+
+def clamp_limits(clamp: Clamp, output: Value) -> tuple[int, int]:
+    """The integer bounds of a fused activation in the output's quantization."""
+    low, high = LIMITS[output.type.format]
+    bounds = [int(quantize(np.float64(b), output.quant, low, high)) if b is not None else None for b in clamp]
+    return (low if bounds[0] is None else bounds[0], high if bounds[1] is None else bounds[1])
+
+
+def apply_clamp(x: Array, clamp: Clamp) -> Array:
+    """The fused activation on float data."""
+    return x if clamp == NO_CLAMP else np.clip(x, clamp[0], clamp[1])
+
+
+def merge_clamps(first: Clamp, second: Clamp) -> Clamp:
+    """The clamp that equals ``first`` followed by ``second``."""
+    def clip(v: float | None) -> float | None:
+        if v is None:
+            return None
+        low, high = second
+        v = v if low is None else max(v, low)
+        return v if high is None else min(v, high)
+    low, high = clip(first[0]), clip(first[1])
+    return (second[0] if low is None else low, second[1] if high is None else high)

@@ -1,0 +1,175 @@
+"""2-D convolution over NHWC data with OHWI weights (also 1-D, as height 1), with groups, bias and fused activation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from aot.builder import Builder
+from aot.errors import AotError
+from aot.ir import Array, TensorType, Value
+from aot.numerics import assert_int32
+from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Overlap, Shape, Site, apply_clamp
+from aot.ops.depthwise_conv2d import DepthwiseConv2d
+from aot.ops.linear import (
+    accumulator_bound,
+    channel_multipliers,
+    finish,
+    folded_bias,
+    headroom,
+    output_dims,
+    quantize_weights,
+)
+from aot.ops.window import Window, from_nhwc, read_window, to_nhwc
+
+
+@dataclass(frozen=True)
+class Conv2d(Op):
+    """Inputs: x [N, H, W, I], weights [O, KH, KW, I / groups], bias [O]. Source: ONNX Conv, TFLite CONV_2D."""
+
+    window: Window
+    groups: int = 1
+    clamp: Clamp = NO_CLAMP
+
+    name: ClassVar[str] = "conv2d"
+    onnx: ClassVar[tuple[str, ...]] = ("Conv",)
+
+    @classmethod
+    def read(cls, node: OnnxNode, b: Builder) -> tuple[str, ...]:
+        weights = node.const(b, 1, "weight")
+        assert weights is not None
+        shape = b.shape(node.inputs[0])
+        if weights.ndim != len(shape) or weights.ndim not in (3, 4):
+            raise AotError(f"input of rank {len(shape)} with weights of shape {weights.shape}",
+                           "convolutions over one or two spatial dimensions are supported")
+        groups = int(node.attr("group", 1))
+        out_channels, in_channels = weights.shape[0], shape[1]
+        if groups < 1 or in_channels != weights.shape[1] * groups or out_channels % groups:
+            raise AotError(f"{in_channels} input channels and {groups} groups do not fit weights {weights.shape}")
+        kernel = tuple(node.attr("kernel_shape") or weights.shape[2:])
+        if kernel != weights.shape[2:]:
+            raise AotError(f"kernel_shape {kernel} differs from the weights' {weights.shape[2:]}")
+        window = read_window(node, kernel, shape[2:])
+        bias = node.const(b, 2, "bias")
+        bias = np.zeros(out_channels, np.float32) if bias is None else bias
+        if bias.shape != (out_channels,):
+            raise AotError(f"bias of shape {bias.shape} for {out_channels} output channels")
+        hint = node.outputs[0]
+        x = to_nhwc(b, node.inputs[0], hint + ".in")
+        oihw = weights.reshape(*weights.shape[:2], *window.kernel)
+        op: Op
+        if groups == in_channels:
+            op = DepthwiseConv2d(window)
+            packed = oihw[:, 0].transpose(1, 2, 0)
+        else:
+            op = cls(window, groups)
+            packed = oihw.transpose(0, 2, 3, 1)
+        inputs = [x, b.constant(np.ascontiguousarray(packed), hint + ".weights"), b.constant(bias, hint + ".bias")]
+        return (from_nhwc(b, b.add(op, inputs, hint + ".conv"), len(shape), hint),)
+
+    def infer(self, types: tuple[TensorType, ...]) -> Shape:
+        n, height, width, _ = types[0].shape
+        return (n, *self.window.output(height, width), types[1].shape[0])
+
+    def macs(self, types: tuple[TensorType, ...], output: TensorType) -> int:
+        return output.size * types[1].size // types[1].shape[0]
+
+    def _sums(self, x: Array, w: Array, fill: float) -> Array:
+        """Products of every window with every filter, [N, OH, OW, O]."""
+        patches = self.window.patches(x, fill)
+        n, oh, ow = patches.shape[:3]
+        per_group = w.shape[0] // self.groups
+        depth = x.shape[3] // self.groups
+        out = np.empty((n, oh, ow, w.shape[0]), dtype=x.dtype)
+        for g in range(self.groups):
+            rows = slice(g * per_group, (g + 1) * per_group)
+            columns = patches[..., g * depth:(g + 1) * depth].reshape(n * oh * ow, -1)
+            out[..., rows] = (columns @ w[rows].reshape(per_group, -1).T).reshape(n, oh, ow, per_group)
+        return out
+
+    def reference(self, *x: Array) -> Array:
+        return apply_clamp(self._sums(x[0], x[1], 0.0) + x[2], self.clamp)
+
+    def quantize_constants(self, inputs: tuple[Value, ...], output: Value) -> tuple[Value, ...]:
+        return quantize_weights(inputs[0], inputs[1], inputs[2], output, axis=0)
+
+    def _bias(self, site: Site) -> Array:
+        x, w, b = site.inputs
+        assert w.data is not None
+        return folded_bias(x, b, w.data.astype(np.int64).sum(axis=(1, 2, 3)))
+
+    def _bound(self, site: Site) -> Array:
+        w = site.inputs[1].data
+        assert w is not None
+        return accumulator_bound(self._bias(site), np.abs(w.astype(np.int64)).sum(axis=(1, 2, 3)))
+
+    def prove(self, site: Site) -> int:
+        return headroom(self._bound(site))
+
+    def simulate(self, site: Site, *x: Array) -> Array:
+        # float64 holds these sums exactly: they stay below 2**53
+        acc = self._sums(x[0].astype(np.float64), x[1].astype(np.float64), site.inputs[0].zero)
+        acc = acc.astype(np.int64) + self._bias(site)
+        assert_int32(acc, site.node.name)
+        return finish(acc, channel_multipliers(site, self._bound(site)), site, self.clamp)
+
+    def _depth(self, site: Site) -> tuple[int, int]:
+        """Elements of one sum, and the same padded to the instruction set's block."""
+        k = site.inputs[1].type.size // site.inputs[1].type.shape[0]
+        return k, -(-k // site.isa.block) * site.isa.block
+
+    def dims(self, site: Site) -> dict[str, int]:
+        x, w, _ = site.inputs
+        k, padded = self._depth(site)
+        out = site.output.type.shape
+        return {
+            **self.window.dims(x.type.shape, out),
+            "GROUPS": self.groups, "GROUP_IN_C": w.type.shape[3], "GROUP_OUT_C": out[3] // self.groups,
+            "PIXELS": out[1] * out[2], "DEPTH": k, "PADDED_DEPTH": padded,
+            "IN_ZERO": x.zero, **output_dims(site, channel_multipliers(site, self._bound(site)), self.clamp),
+        }
+
+    def constants(self, site: Site) -> dict[str, Array]:
+        w = site.inputs[1].data
+        assert w is not None
+        k, padded = self._depth(site)
+        rows = np.pad(w.reshape(w.shape[0], k), ((0, 0), (0, padded - k)))
+        mult = channel_multipliers(site, self._bound(site))
+        return {"weights": rows, "bias": self._bias(site), "multipliers": mult.m.astype(np.int32)}
+
+    def scratch(self, site: Site) -> int:
+        return 2 * site.isa.tile * self._depth(site)[1]
+
+    def overlap(self, site: Site, index: int) -> Overlap | None:
+        # Pixels are computed in tiles, in order; a tile's inputs are all read before its outputs are written.
+        n, height, width, in_c = site.inputs[0].type.shape
+        _, oh, ow, out_c = site.output.type.shape
+        if n != 1 or self.groups != 1 or index != 0:
+            return None
+        y = np.maximum(np.arange(oh) * self.window.stride[0] - self.window.pads[0], 0)
+        x = np.maximum(np.arange(ow) * self.window.stride[1] - self.window.pads[1], 0)
+        first = ((np.minimum(y, height)[:, None] * width + np.minimum(x, width)[None, :]) * in_c).reshape(-1)
+        ends = np.minimum(np.arange(site.isa.tile, oh * ow + site.isa.tile, site.isa.tile), oh * ow)
+        needed = np.minimum.accumulate(first[::-1])[::-1]  # lowest byte which this pixel or a later one reads
+        live = ends[:-1]
+        return Overlap(int((live * out_c - needed[live]).max(initial=-height * width * in_c)))
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        rng = np.random.default_rng(1)
+        for shape, out, kernel, stride, dilation, pads, groups, clamp in (
+            ((1, 5, 5, 3), 4, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 1, (0.0, None)),
+            ((1, 1, 1, 1), 1, (1, 1), (1, 1), (1, 1), (0, 0, 0, 0), 1, NO_CLAMP),
+            ((1, 7, 5, 8), 6, (1, 1), (1, 1), (1, 1), (0, 0, 0, 0), 1, (0.0, 6.0)),
+            ((1, 9, 7, 5), 7, (3, 2), (2, 2), (1, 1), (1, 0, 0, 1), 1, NO_CLAMP),
+            ((1, 8, 9, 4), 3, (3, 3), (1, 2), (2, 2), (2, 2, 2, 2), 1, NO_CLAMP),
+            ((2, 6, 6, 6), 4, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 2, (0.0, None)),
+            ((1, 12, 4, 1), 17, (7, 4), (2, 2), (1, 1), (3, 1, 2, 2), 1, (0.0, None)),
+            ((1, 1, 20, 8), 5, (1, 5), (1, 1), (1, 2), (0, 8, 0, 0), 1, NO_CLAMP),
+        ):
+            window = Window(kernel, stride, dilation, pads)
+            w = rng.normal(size=(out, *kernel, shape[3] // groups)).astype(np.float32)
+            yield Case(cls(window, groups, clamp), (shape,), {1: w, 2: rng.normal(size=out).astype(np.float32)})

@@ -1,0 +1,124 @@
+"""Depthwise 2-D convolution over NHWC data: every input channel has its own filters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from aot.ir import Array, TensorType, Value
+from aot.numerics import assert_int32
+from aot.ops.base import NO_CLAMP, Case, Clamp, Op, Overlap, Shape, Site, apply_clamp
+from aot.ops.linear import (
+    accumulator_bound,
+    channel_multipliers,
+    finish,
+    folded_bias,
+    headroom,
+    output_dims,
+    quantize_weights,
+)
+from aot.ops.window import Window
+
+
+@dataclass(frozen=True)
+class DepthwiseConv2d(Op):
+    """Inputs: x [N, H, W, C], weights [KH, KW, C * M], bias [C * M] for M filters per channel.
+
+    Source: ONNX Conv with ``group`` equal to the input channels, TFLite DEPTHWISE_CONV_2D.
+    """
+
+    window: Window
+    clamp: Clamp = NO_CLAMP
+
+    name: ClassVar[str] = "depthwise_conv2d"
+
+    def infer(self, types: tuple[TensorType, ...]) -> Shape:
+        n, height, width, _ = types[0].shape
+        return (n, *self.window.output(height, width), types[1].shape[2])
+
+    def macs(self, types: tuple[TensorType, ...], output: TensorType) -> int:
+        return output.size * self.window.kernel[0] * self.window.kernel[1]
+
+    def _sums(self, x: Array, w: Array, fill: float) -> Array:
+        patches = self.window.patches(x, fill)
+        repeated = np.repeat(patches, w.shape[2] // x.shape[3], axis=5)
+        return np.einsum("nyxijc,ijc->nyxc", repeated, w)
+
+    def reference(self, *x: Array) -> Array:
+        return apply_clamp(self._sums(x[0], x[1], 0.0) + x[2], self.clamp).astype(np.float32)
+
+    def quantize_constants(self, inputs: tuple[Value, ...], output: Value) -> tuple[Value, ...]:
+        return quantize_weights(inputs[0], inputs[1], inputs[2], output, axis=2)
+
+    def _bias(self, site: Site) -> Array:
+        x, w, b = site.inputs
+        assert w.data is not None
+        return folded_bias(x, b, w.data.astype(np.int64).sum(axis=(0, 1)))
+
+    def _bound(self, site: Site) -> Array:
+        w = site.inputs[1].data
+        assert w is not None
+        return accumulator_bound(self._bias(site), np.abs(w.astype(np.int64)).sum(axis=(0, 1)))
+
+    def prove(self, site: Site) -> int:
+        return headroom(self._bound(site))
+
+    def simulate(self, site: Site, *x: Array) -> Array:
+        acc = self._sums(x[0].astype(np.int64), x[1].astype(np.int64), site.inputs[0].zero) + self._bias(site)
+        assert_int32(acc, site.node.name)
+        return finish(acc, channel_multipliers(site, self._bound(site)), site, self.clamp)
+
+    def _plane(self, site: Site) -> tuple[int, int]:
+        """Height and width of one padded channel, as far as any window reads it."""
+        _, oh, ow, _ = site.output.type.shape
+        height, width = self.window.extent()
+        return (oh - 1) * self.window.stride[0] + height, (ow - 1) * self.window.stride[1] + width
+
+    def dims(self, site: Site) -> dict[str, int]:
+        x, _, _ = site.inputs
+        out = site.output.type.shape
+        plane_h, plane_w = self._plane(site)
+        return {
+            **self.window.dims(x.type.shape, out),
+            "FILTERS": out[3] // x.type.shape[3], "PLANE_H": plane_h, "PLANE_W": plane_w,
+            "IN_ZERO": x.zero, **output_dims(site, channel_multipliers(site, self._bound(site)), self.clamp),
+        }
+
+    def constants(self, site: Site) -> dict[str, Array]:
+        w = site.inputs[1].data
+        assert w is not None
+        mult = channel_multipliers(site, self._bound(site))
+        # one filter after the other: the kernel works channel by channel
+        return {"weights": np.ascontiguousarray(w.transpose(2, 0, 1)).reshape(w.shape[2], -1),
+                "bias": self._bias(site), "multipliers": mult.m.astype(np.int32)}
+
+    def scratch(self, site: Site) -> int:
+        height, width = self._plane(site)
+        return height * width
+
+    def overlap(self, site: Site, index: int) -> Overlap | None:
+        # A channel is copied to the scratch plane before its outputs are written, and nothing else is touched.
+        n, _, _, in_c = site.inputs[0].type.shape
+        if index != 0 or n != 1 or in_c != site.output.type.shape[3]:
+            return None
+        return Overlap(0, exact=True)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        rng = np.random.default_rng(2)
+        for shape, filters, kernel, stride, dilation, pads, clamp in (
+            ((1, 5, 5, 3), 1, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), (0.0, None)),
+            ((1, 6, 7, 4), 1, (3, 3), (2, 2), (1, 1), (0, 0, 1, 1), (0.0, 6.0)),
+            ((1, 9, 6, 2), 3, (5, 2), (2, 1), (1, 1), (2, 0, 2, 1), NO_CLAMP),
+            ((2, 8, 8, 5), 1, (3, 3), (1, 1), (2, 2), (2, 2, 2, 2), NO_CLAMP),
+            ((1, 1, 9, 7), 1, (1, 3), (1, 1), (1, 1), (0, 2, 0, 0), NO_CLAMP),
+            ((1, 4, 4, 1), 4, (4, 4), (1, 1), (1, 1), (0, 0, 0, 0), NO_CLAMP),
+            ((1, 3, 3, 6), 1, (1, 1), (1, 1), (1, 1), (0, 0, 0, 0), NO_CLAMP),
+        ):
+            out = shape[3] * filters
+            w = rng.normal(size=(*kernel, out)).astype(np.float32)
+            yield Case(cls(Window(kernel, stride, dilation, pads), clamp), (shape,),
+                       {1: w, 2: rng.normal(size=out).astype(np.float32)})

@@ -1,0 +1,116 @@
+"""Fully connected layer: rows of the input times a constant matrix, plus bias, with fused activation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from aot.builder import Builder
+from aot.errors import AotError
+from aot.ir import Array, TensorType, Value
+from aot.numerics import assert_int32
+from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Shape, Site, apply_clamp
+from aot.ops.linear import (
+    accumulator_bound,
+    channel_multipliers,
+    finish,
+    folded_bias,
+    headroom,
+    output_dims,
+    quantize_weights,
+)
+from aot.ops.transpose import Transpose
+
+
+@dataclass(frozen=True)
+class FullyConnected(Op):
+    """Inputs: x [..., K], weights [O, K], bias [O]. Source: ONNX Gemm and MatMul, TFLite FULLY_CONNECTED."""
+
+    clamp: Clamp = NO_CLAMP
+
+    name: ClassVar[str] = "fully_connected"
+    onnx: ClassVar[tuple[str, ...]] = ("Gemm", "MatMul")
+
+    @classmethod
+    def read(cls, node: OnnxNode, b: Builder) -> tuple[str, ...]:
+        x, hint = node.inputs[0], node.outputs[0]
+        weights = b.const(node.inputs[1])
+        if weights is None or b.const(x) is not None:
+            raise AotError(f"{node.op_type} of two values computed at run time is not supported",
+                           "the second factor must be a constant and the first must not")
+        alpha, beta = float(node.attr("alpha", 1.0)), float(node.attr("beta", 1.0))
+        if node.op_type == "MatMul":
+            if weights.ndim != 2:
+                raise AotError(f"MatMul with a constant of shape {list(weights.shape)} is not supported",
+                               "the constant must be a matrix")
+            matrix = weights.T
+        else:
+            matrix = weights if node.attr("transB", 0) else weights.T
+            if node.attr("transA", 0):
+                x = b.add(Transpose((1, 0)), [x], hint + ".a")
+        bias = np.zeros(matrix.shape[0])
+        if node.op_type == "Gemm" and node.has(2):
+            c = node.const(b, 2, "bias")
+            assert c is not None
+            if c.size not in (1, matrix.shape[0]) or (c.ndim and c.shape[-1] not in (1, matrix.shape[0])):
+                raise AotError(f"a bias of shape {list(c.shape)} is not one number for each of {matrix.shape[0]} outputs")
+            bias = bias + beta * c.astype(np.float64).reshape(-1)
+        inputs = [x, b.constant(np.ascontiguousarray(alpha * matrix, np.float32), hint + ".weights"),
+                  b.constant(bias, hint + ".bias")]
+        return (b.add(cls(), inputs, hint),)
+
+    def infer(self, types: tuple[TensorType, ...]) -> Shape:
+        x, w = types[0].shape, types[1].shape
+        if not x or x[-1] != w[1]:
+            raise AotError(f"an input of shape {list(x)} does not fit {w[1]} weights per output")
+        return (*x[:-1], w[0])
+
+    def macs(self, types: tuple[TensorType, ...], output: TensorType) -> int:
+        return output.size * types[1].shape[1]
+
+    def reference(self, *x: Array) -> Array:
+        return apply_clamp(x[0] @ x[1].T + x[2], self.clamp)
+
+    def quantize_constants(self, inputs: tuple[Value, ...], output: Value) -> tuple[Value, ...]:
+        return quantize_weights(inputs[0], inputs[1], inputs[2], output, axis=0)
+
+    def _bias(self, site: Site) -> Array:
+        x, w, b = site.inputs
+        assert w.data is not None
+        return folded_bias(x, b, w.data.astype(np.int64).sum(axis=1))
+
+    def _bound(self, site: Site) -> Array:
+        w = site.inputs[1].data
+        assert w is not None
+        return accumulator_bound(self._bias(site), np.abs(w.astype(np.int64)).sum(axis=1))
+
+    def prove(self, site: Site) -> int:
+        return headroom(self._bound(site))
+
+    def simulate(self, site: Site, *x: Array) -> Array:
+        # float64 holds these sums exactly: they stay below 2**53
+        acc = (x[0].astype(np.float64) @ x[1].astype(np.float64).T).astype(np.int64) + self._bias(site)
+        assert_int32(acc, site.node.name)
+        return finish(acc, channel_multipliers(site, self._bound(site)), site, self.clamp)
+
+    def dims(self, site: Site) -> dict[str, int]:
+        w = site.inputs[1].type.shape
+        return {"ROWS": site.output.type.size // w[0], "IN_LENGTH": w[1], "OUT_LENGTH": w[0],
+                **output_dims(site, channel_multipliers(site, self._bound(site)), self.clamp)}
+
+    def constants(self, site: Site) -> dict[str, Array]:
+        w = site.inputs[1].data
+        assert w is not None
+        return {"weights": w, "bias": self._bias(site),
+                "multipliers": channel_multipliers(site, self._bound(site)).m.astype(np.int32)}
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        rng = np.random.default_rng(3)
+        for shape, out, clamp in (((1, 16), 8, NO_CLAMP), ((1, 7), 3, (0.0, None)), ((1, 1), 1, NO_CLAMP),
+                                  ((3, 13), 5, (0.0, 6.0)), ((2, 2, 18), 9, NO_CLAMP)):
+            w = rng.normal(size=(out, shape[-1])).astype(np.float32)
+            yield Case(cls(clamp), (shape,), {1: w, 2: rng.normal(size=out).astype(np.float32)})

@@ -1,0 +1,101 @@
+"""Element-wise multiplication of two tensors with broadcasting and fused activation; division by a constant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from aot.builder import Builder
+from aot.errors import AotError
+from aot.ir import Array, TensorType
+from aot.numerics import Multipliers, multipliers, requantize
+from aot.ops.add import Add, broadcast
+from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Overlap, Shape, Site, apply_clamp, clamp_limits
+from aot.ops.strided import broadcast_strides, collapse
+
+
+@dataclass(frozen=True)
+class Mul(Op):
+    """``a * b``, rounded once from the exact product of the two integers."""
+
+    clamp: Clamp = NO_CLAMP
+
+    name: ClassVar[str] = "mul"
+    onnx: ClassVar[tuple[str, ...]] = ("Mul", "Div", "BatchNormalization")
+
+    @classmethod
+    def read(cls, node: OnnxNode, b: Builder) -> tuple[str, ...]:
+        if node.op_type == "BatchNormalization":
+            return _batch_norm(node, b)
+        x, y = node.inputs[0], node.inputs[1]
+        if node.op_type == "Div":
+            divisor = b.const(y)
+            if divisor is None:
+                raise AotError("division by a value computed at run time is not supported",
+                               "only division by a constant is")
+            if not np.all(divisor):
+                raise AotError("division by zero")
+            y = b.constant(1.0 / divisor.astype(np.float64), f"{y}.reciprocal")
+        return (b.add(cls(), [x, y], node.outputs[0]),)
+
+    def infer(self, types: tuple[TensorType, ...]) -> Shape:
+        return broadcast(types[0].shape, types[1].shape)
+
+    def reference(self, *x: Array) -> Array:
+        return apply_clamp(x[0] * x[1], self.clamp)
+
+    def _mult(self, site: Site) -> Multipliers:
+        a, b, y = site.inputs[0], site.inputs[1], site.output
+        return multipliers(a.scale * b.scale / y.scale, 255.0 * 255.0)
+
+    def simulate(self, site: Site, *x: Array) -> Array:
+        a, b = site.inputs[0], site.inputs[1]
+        acc = (x[0].astype(np.int64) - a.zero) * (x[1].astype(np.int64) - b.zero)
+        y = requantize(acc, self._mult(site)) + site.output.zero
+        return np.clip(y, *clamp_limits(self.clamp, site.output)).astype(np.int8)
+
+    def prove(self, site: Site) -> int:
+        return 31 - ((255 * 255) << self._mult(site).shift).bit_length()
+
+    def operands(self, site: Site) -> tuple[int, ...]:
+        return (0, 1)
+
+    def dims(self, site: Site) -> dict[str, int]:
+        mult = self._mult(site)
+        low, high = clamp_limits(self.clamp, site.output)
+        out = site.output.type.shape
+        loops = collapse(out, tuple(broadcast_strides(v.type.shape, out) for v in site.inputs))
+        return {**loops.dims(("A", "B")), "A_ZERO": site.inputs[0].zero, "B_ZERO": site.inputs[1].zero,
+                "MULTIPLIER": int(mult.m[0]), "SHIFT": mult.shift,
+                "OUT_ZERO": site.output.zero, "OUT_MIN": low, "OUT_MAX": high}
+
+    def overlap(self, site: Site, index: int) -> Overlap | None:
+        return Overlap(0) if site.inputs[index].type.shape == site.output.type.shape else None
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield Case(cls(), ((1, 3, 3, 5), (1, 3, 3, 5)), {})
+        yield Case(cls((0.0, 6.0)), ((1, 3, 3, 5), (1, 1, 1, 5)), {})
+        yield Case(cls(), ((4, 3), (3,)), {1: np.array([0.5, -2.0, 1.0], np.float32)})
+
+
+def _batch_norm(node: OnnxNode, b: Builder) -> tuple[str, ...]:
+    """Inference-mode batch normalization as one multiplication and one addition per channel (axis 1)."""
+    if node.attr("training_mode", 0):
+        raise AotError("BatchNormalization in training mode", "export the model in evaluation mode")
+    parts = [node.const(b, i, what) for i, what in ((1, "scale"), (2, "bias"), (3, "mean"), (4, "variance"))]
+    scale, bias, mean, variance = (np.asarray(p, np.float64) for p in parts)
+    shape = b.shape(node.inputs[0])
+    channels = shape[1] if len(shape) > 1 else 1
+    if any(p.shape != (channels,) for p in (scale, bias, mean, variance)):
+        raise AotError(f"parameters do not have one number for each of {channels} channels")
+    if np.any(variance + node.attr("epsilon", 1e-5) <= 0):
+        raise AotError("the variance plus epsilon is not positive")
+    factor = scale / np.sqrt(variance + node.attr("epsilon", 1e-5))
+    broadcastable = (channels,) + (1,) * (len(shape) - 2)
+    hint = node.outputs[0]
+    x = b.add(Mul(), [node.inputs[0], b.constant(factor.reshape(broadcastable), hint + ".factor")], hint + ".scaled")
+    return (b.add(Add(), [x, b.constant((bias - mean * factor).reshape(broadcastable), hint + ".offset")], hint),)

@@ -1,0 +1,61 @@
+"""Reading ONNX pooling and reduction nodes; the two pooling operators share it."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+from aot.builder import Builder
+from aot.errors import AotError
+from aot.ops.base import OnnxNode
+from aot.ops.reshape import Reshape
+from aot.ops.transpose import Transpose
+from aot.ops.window import Window, from_nhwc, read_window, to_nhwc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aot.ops.base import Op
+
+
+def read_pool(node: OnnxNode, b: Builder, make: Callable[[Window], Op]) -> tuple[str, ...]:
+    """MaxPool, AveragePool and their Global forms, over one or two spatial dimensions."""
+    if len(node.outputs) > 1 and node.outputs[1]:
+        raise AotError("the indices output of MaxPool is not supported", "leave the second output unused")
+    if node.attr("storage_order", 0):
+        raise AotError("storage_order 1 is not supported")
+    shape, hint = b.shape(node.inputs[0]), node.outputs[0]
+    x = to_nhwc(b, node.inputs[0], hint + ".in")
+    if node.op_type.startswith("Global"):
+        window = Window((b.shape(x)[1], b.shape(x)[2]))
+    else:
+        window = read_window(node, tuple(node.attr("kernel_shape")), shape[2:])
+    return (from_nhwc(b, b.add(make(window), [x], hint + ".pool"), len(shape), hint),)
+
+
+def read_reduction(node: OnnxNode, b: Builder, make: Callable[[Window], Op]) -> tuple[str, ...]:
+    """ReduceMean and ReduceMax over any axes, as pooling over a feature map that has those axes as its height."""
+    x, hint = node.inputs[0], node.outputs[0]
+    shape = b.shape(x)
+    rank = len(shape)
+    axes = node.ints(b, 1, "axes")
+    if not axes:
+        if node.attr("noop_with_empty_axes", 0):
+            return (x,)
+        axes = tuple(range(rank))
+    reduced = sorted({a % rank for a in axes})
+    if any(not -rank <= a < rank for a in axes):
+        raise AotError(f"axes {list(axes)} lie outside a tensor of rank {rank}")
+    kept = [i for i in range(rank) if i not in reduced]
+    # axes before the first reduced one stay outside, the others move behind: [outer, reduced, 1, inner]
+    outer = [i for i in kept if i < reduced[0]]
+    inner = [i for i in kept if i > reduced[0]]
+    perm = (*outer, *reduced, *inner)
+    if perm != tuple(range(rank)):
+        x = b.add(Transpose(perm), [x], hint + ".sorted")
+    sizes = [prod(shape[i] for i in group) for group in (outer, reduced, inner)]
+    x = b.add(Reshape((sizes[0], sizes[1], 1, sizes[2])), [x], hint + ".map")
+    x = b.add(make(Window((sizes[1], 1))), [x], hint + ".pool")
+    keep = node.attr("keepdims", 1)
+    final = tuple(1 if i in reduced else s for i, s in enumerate(shape)) if keep else tuple(shape[i] for i in kept)
+    return (b.add(Reshape(final), [x], hint),)

@@ -1,0 +1,59 @@
+"""Permutation of axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from aot.builder import Builder
+from aot.errors import AotError
+from aot.ir import Array, TensorType
+from aot.ops.base import Case, OnnxNode, Op, Shape, Site
+from aot.ops.strided import Loops, collapse, row_major
+
+
+@dataclass(frozen=True)
+class Transpose(Op):
+    """Axis i of the output is axis ``perm[i]`` of the input."""
+
+    perm: tuple[int, ...]
+
+    name: ClassVar[str] = "transpose"
+    onnx: ClassVar[tuple[str, ...]] = ("Transpose",)
+    same_quant: ClassVar[bool] = True
+
+    @classmethod
+    def read(cls, node: OnnxNode, b: Builder) -> tuple[str, ...]:
+        rank = len(b.shape(node.inputs[0]))
+        perm = tuple(node.attr("perm") or reversed(range(rank)))
+        if sorted(perm) != list(range(rank)):
+            raise AotError(f"perm {list(perm)} is not a permutation of {rank} axes")
+        return (b.add(cls(perm), [node.inputs[0]], node.outputs[0]),)
+
+    def infer(self, types: tuple[TensorType, ...]) -> Shape:
+        return tuple(types[0].shape[p] for p in self.perm)
+
+    def reference(self, *x: Array) -> Array:
+        return x[0].transpose(self.perm)
+
+    def simulate(self, site: Site, *x: Array) -> Array:
+        return x[0].transpose(self.perm)
+
+    def _loops(self, site: Site) -> Loops:
+        strides = row_major(site.inputs[0].type.shape)
+        return collapse(site.output.type.shape, (tuple(strides[p] for p in self.perm),))
+
+    def dims(self, site: Site) -> dict[str, int]:
+        return self._loops(site).dims(("IN",))
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        yield Case(cls((0, 2, 3, 1)), ((1, 3, 4, 5),), {})
+        yield Case(cls((2, 0, 1)), ((3, 1, 5),), {})
+        yield Case(cls((3, 1, 2, 0)), ((2, 3, 4, 5),), {})
+
+
+def inverse(perm: tuple[int, ...]) -> tuple[int, ...]:
+    """The permutation that undoes ``perm``."""
+    return tuple(perm.index(i) for i in range(len(perm)))

@@ -1,0 +1,154 @@
+"""Functions of one element. For int8 input, every one of them is a table of 256 entries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from aot.builder import Builder
+from aot.errors import AotError
+from aot.ir import Array, Quant, TensorType
+from aot.numerics import LIMITS, dequantize, quantize
+from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Overlap, Shape, Site, affine
+
+
+def _erf(x: Array) -> Array:
+    """The error function, from the Python standard library's."""
+    from math import erf
+
+    return np.vectorize(erf, otypes=[np.float64])(x)
+
+
+def _sigmoid(x: Array) -> Array:
+    return 0.5 * (1.0 + np.tanh(0.5 * x))
+
+
+#: Functions on float64 arrays and their parameters, by ONNX name in lower case (ONNX operator specification).
+FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "identity": lambda x: x,
+    "clip": lambda x, low, high: np.clip(x, low, high),
+    "abs": np.abs,
+    "neg": np.negative,
+    "exp": np.exp,
+    "sqrt": np.sqrt,
+    "reciprocal": lambda x: 1.0 / x,
+    "log": np.log,
+    "sin": np.sin,
+    "cos": np.cos,
+    "atan": np.arctan,
+    "erf": _erf,
+    "sign": np.sign,
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "round": np.rint,
+    "sigmoid": _sigmoid,
+    "tanh": np.tanh,
+    "softplus": lambda x: np.logaddexp(0.0, x),
+    "softsign": lambda x: x / (1.0 + np.abs(x)),
+    "mish": lambda x: x * np.tanh(np.logaddexp(0.0, x)),
+    "hardswish": lambda x: x * np.clip(x / 6.0 + 0.5, 0.0, 1.0),
+    "hardsigmoid": lambda x, alpha, beta: np.clip(alpha * x + beta, 0.0, 1.0),
+    "leakyrelu": lambda x, alpha: np.where(x < 0, alpha * x, x),
+    "elu": lambda x, alpha: np.where(x < 0, alpha * np.expm1(np.minimum(x, 0)), x),
+    "celu": lambda x, alpha: np.maximum(x, 0) + np.minimum(0, alpha * np.expm1(np.minimum(x, 0) / alpha)),
+    "selu": lambda x, alpha, gamma: gamma * np.where(x < 0, alpha * np.expm1(np.minimum(x, 0)), x),
+    "thresholdedrelu": lambda x, alpha: np.where(x > alpha, x, 0.0),
+    "gelu": lambda x: 0.5 * x * (1.0 + _erf(x / np.sqrt(2.0))),
+    "gelu_tanh": lambda x: 0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3))),
+    "pow": lambda x, exponent: np.power(x, exponent),
+}
+
+#: ONNX operators read by name alone, with the attributes (and defaults) that become parameters.
+_PLAIN: Mapping[str, tuple[tuple[str, float], ...]] = {
+    **{name: () for name in ("Abs", "Neg", "Exp", "Sqrt", "Reciprocal", "Log", "Sin", "Cos", "Atan", "Erf", "Sign",
+                             "Floor", "Ceil", "Round", "Sigmoid", "Tanh", "Softplus", "Softsign", "Mish", "HardSwish")},
+    "HardSigmoid": (("alpha", 0.2), ("beta", 0.5)),
+    "LeakyRelu": (("alpha", 0.01),),
+    "Elu": (("alpha", 1.0),),
+    "Celu": (("alpha", 1.0),),
+    "Selu": (("alpha", 1.67326319217681884765625), ("gamma", 1.05070102214813232421875)),
+    "ThresholdedRelu": (("alpha", 1.0),),
+}
+
+#: Output ranges that hold for every input.
+_BOUNDED = {"sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "erf": (-1.0, 1.0),
+            "softsign": (-1.0, 1.0)}
+
+
+@dataclass(frozen=True)
+class Unary(Op):
+    """``function`` is a key of :data:`FUNCTIONS`, ``params`` its further arguments."""
+
+    function: str
+    params: tuple[float, ...] = ()
+
+    name: ClassVar[str] = "unary"
+    onnx: ClassVar[tuple[str, ...]] = (*_PLAIN, "Relu", "Clip", "Gelu", "Pow")
+
+    @classmethod
+    def read(cls, node: OnnxNode, b: Builder) -> tuple[str, ...]:
+        x = node.inputs[0]
+        if node.op_type == "Relu":
+            op = cls("clip", (0.0, np.inf))
+        elif node.op_type == "Clip":
+            bounds = [node.attr(key, None) if key in node.attributes else node.const(b, i, key)
+                      for i, key in ((1, "min"), (2, "max"))]
+            low, high = (default if v is None else float(np.asarray(v).reshape(-1)[0])
+                         for v, default in zip(bounds, (-np.inf, np.inf), strict=True))
+            op = cls("clip", (low, max(low, high)))
+        elif node.op_type == "Gelu":
+            op = cls("gelu_tanh" if node.attr("approximate", "none") == "tanh" else "gelu")
+        elif node.op_type == "Pow":
+            exponent = node.const(b, 1, "exponent")
+            if exponent is None or exponent.size != 1:
+                raise AotError("Pow needs one exponent for all elements")
+            op = cls("pow", (float(exponent.reshape(-1)[0]),))
+        else:
+            op = cls(node.op_type.lower(), tuple(float(node.attr(k, d)) for k, d in _PLAIN[node.op_type]))
+        return (b.add(op, [x], node.outputs[0]),)
+
+    def infer(self, types: tuple[TensorType, ...]) -> Shape:
+        return types[0].shape
+
+    def as_clamp(self) -> Clamp:
+        """The clamp which this function is, or NO_CLAMP if it is another function."""
+        if self.function != "clip":
+            return NO_CLAMP
+        low, high = self.params
+        return (None if low == -np.inf else low, None if high == np.inf else high)
+
+    def reference(self, *x: Array) -> Array:
+        with np.errstate(all="ignore"):
+            return np.asarray(FUNCTIONS[self.function](x[0].astype(np.float64), *self.params)).astype(np.float32)
+
+    def output_quant(self, low: float, high: float, format: str) -> Quant:
+        return affine(*_BOUNDED.get(self.function, (low, high)), format)
+
+    def _table(self, site: Site) -> Array:
+        low, high = LIMITS["s8"]
+        x, y = site.inputs[0], site.output
+        real = dequantize(np.arange(low, high + 1), x.quant).astype(np.float64)
+        with np.errstate(all="ignore"):
+            mapped = np.asarray(FUNCTIONS[self.function](real, *self.params))
+        return quantize(mapped, y.quant, low, high).astype(np.int8)
+
+    def simulate(self, site: Site, *x: Array) -> Array:
+        return np.asarray(self._table(site)[x[0].astype(np.int64) + 128])
+
+    def dims(self, site: Site) -> dict[str, int]:
+        return {"LENGTH": site.output.type.size, "LOWEST": -128}
+
+    def constants(self, site: Site) -> dict[str, Array]:
+        return {"table": self._table(site)}
+
+    def overlap(self, site: Site, index: int) -> Overlap | None:
+        return Overlap(0)
+
+    @classmethod
+    def cases(cls) -> Iterator[Case]:
+        for function, params in (("tanh", ()), ("sigmoid", ()), ("clip", (0.0, 6.0)), ("leakyrelu", (0.1,)),
+                                 ("gelu", ()), ("hardswish", ()), ("identity", ()), ("reciprocal", ())):
+            yield Case(cls(function, params), ((3, 7),), {}, function)

@@ -1,0 +1,70 @@
+"""The targets: frozen data. An ``Isa`` is what kernels may know; a ``Target`` adds what builds and runs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aot.errors import AotError
+
+
+@dataclass(frozen=True)
+class Isa:
+    """What a kernel may use.
+
+    ``header`` names the primitives in ``runtime_c``. Matrix products take ``rows`` output channels times ``tile``
+    output pixels at a time, and ``block`` elements of the sum in each step: their sums are padded to a multiple of it.
+    """
+
+    name: str
+    header: str
+    block: int
+    rows: int
+    tile: int
+
+
+C99 = Isa("c99", "aot_simd_c99.h", block=1, rows=2, tile=2)
+DSP = Isa("dsp", "aot_simd_dsp.h", block=4, rows=2, tile=3)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A processor: instruction set, compiler with flags, arena alignment, and the emulated board that stands for it."""
+
+    name: str
+    description: str
+    isa: Isa
+    compiler: str
+    flags: tuple[str, ...]
+    align: int
+    emulator: tuple[str, ...] = ()
+    board: str = ""
+
+
+_ARM = "arm-none-eabi-gcc"
+_RISCV = "riscv64-unknown-elf-gcc"
+
+TARGETS: dict[str, Target] = {t.name: t for t in (
+    Target("host", "this machine, portable C99", C99, "cc", (), 16),
+    Target("c99", "any processor with a C99 compiler", C99, "cc", (), 8),
+    Target("cortex-m0", "Arm Cortex-M0, M0+, M1", C99, _ARM,
+           ("-mcpu=cortex-m0", "-mthumb", "-mfloat-abi=soft"), 8, ("qemu-system-arm", "-M", "mps2-an385"), "mps2"),
+    Target("cortex-m3", "Arm Cortex-M3", C99, _ARM,
+           ("-mcpu=cortex-m3", "-mthumb", "-mfloat-abi=soft"), 8, ("qemu-system-arm", "-M", "mps2-an385"), "mps2"),
+    Target("cortex-m4", "Arm Cortex-M4 with DSP instructions", DSP, _ARM,
+           ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft"), 8, ("qemu-system-arm", "-M", "mps2-an386"), "mps2"),
+    Target("cortex-m7", "Arm Cortex-M7", DSP, _ARM,
+           ("-mcpu=cortex-m7", "-mthumb", "-mfloat-abi=soft"), 8, ("qemu-system-arm", "-M", "mps2-an500"), "mps2"),
+    Target("cortex-m33", "Arm Cortex-M33 with DSP instructions", DSP, _ARM,
+           ("-mcpu=cortex-m33", "-mthumb", "-mfloat-abi=soft"), 8, ("qemu-system-arm", "-M", "mps2-an505"), "mps2-an505"),
+    Target("cortex-m55", "Arm Cortex-M55", DSP, _ARM,
+           ("-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"), 8, ("qemu-system-arm", "-M", "mps3-an547"), "mps3"),
+    Target("rv32imc", "RISC-V RV32IMC", C99, _RISCV,
+           ("-march=rv32imc", "-mabi=ilp32"), 8, ("qemu-system-riscv32", "-M", "virt", "-bios", "none"), "virt"),
+)}
+
+
+def target(name: str) -> Target:
+    """The target of that name; an AotError lists the known ones."""
+    if name not in TARGETS:
+        raise AotError(f"unknown target {name!r}", f"known targets: {', '.join(TARGETS)}")
+    return TARGETS[name]
