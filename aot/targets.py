@@ -68,3 +68,7 @@ def target(name: str) -> Target:
     if name not in TARGETS:
         raise AotError(f"unknown target {name!r}", f"known targets: {', '.join(TARGETS)}")
     return TARGETS[name]
+
+
+#: ``--optimize`` -> the compiler flag for generated code.
+OPTIMIZE_FLAGS = {"speed": "-O3", "balanced": "-O2", "size": "-Os"}

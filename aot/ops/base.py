@@ -144,7 +144,7 @@ class Op:
 
     def operands(self, site: Site) -> tuple[int, ...]:
         """Indices of the inputs which the C function takes as pointers."""
-        return tuple(i for i, v in enumerate(site.inputs) if v.data is None)
+        return tuple(i for i, v in enumerate(site.inputs) if v.data is None) or (0,)
 
     def scratch(self, site: Site) -> int:
         """Bytes of working memory, 4-byte aligned."""

@@ -84,6 +84,8 @@ class DepthwiseConv2d(Op):
         return {
             **self.window.dims(x.type.shape, out),
             "FILTERS": out[3] // x.type.shape[3], "PLANE_H": plane_h, "PLANE_W": plane_w,
+            "COPY_H": min(x.type.shape[1], plane_h - self.window.pads[0]),
+            "COPY_W": min(x.type.shape[2], plane_w - self.window.pads[1]),
             "IN_ZERO": x.zero, **output_dims(site, channel_multipliers(site, self._bound(site)), self.clamp),
         }
 

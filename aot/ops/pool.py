@@ -46,7 +46,13 @@ def read_reduction(node: OnnxNode, b: Builder, make: Callable[[Window], Op]) -> 
     reduced = sorted({a % rank for a in axes})
     if any(not -rank <= a < rank for a in axes):
         raise AotError(f"axes {list(axes)} lie outside a tensor of rank {rank}")
+    keep = node.attr("keepdims", 1)
     kept = [i for i in range(rank) if i not in reduced]
+    final = tuple(1 if i in reduced else s for i, s in enumerate(shape)) if keep else tuple(shape[i] for i in kept)
+    if rank in (3, 4) and reduced == list(range(2, rank)):  # global pooling of a feature map
+        x = to_nhwc(b, x, hint + ".in")
+        x = b.add(make(Window((b.shape(x)[1], b.shape(x)[2]))), [x], hint + ".pool")
+        return (b.add(Reshape(final), [x], hint),)
     # axes before the first reduced one stay outside, the others move behind: [outer, reduced, 1, inner]
     outer = [i for i in kept if i < reduced[0]]
     inner = [i for i in kept if i > reduced[0]]
@@ -56,6 +62,4 @@ def read_reduction(node: OnnxNode, b: Builder, make: Callable[[Window], Op]) -> 
     sizes = [prod(shape[i] for i in group) for group in (outer, reduced, inner)]
     x = b.add(Reshape((sizes[0], sizes[1], 1, sizes[2])), [x], hint + ".map")
     x = b.add(make(Window((sizes[1], 1))), [x], hint + ".pool")
-    keep = node.attr("keepdims", 1)
-    final = tuple(1 if i in reduced else s for i, s in enumerate(shape)) if keep else tuple(shape[i] for i in kept)
     return (b.add(Reshape(final), [x], hint),)

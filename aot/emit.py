@@ -1,0 +1,176 @@
+"""Program and offsets to C sources: {path: text}. The only file that knows the templates' language."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from aot.errors import AotError
+from aot.ir import FORMATS, Array, Graph, Value
+from aot.names import comment, identifiers
+from aot.plan import Plan
+from aot.program import Place, Program, Step
+from aot.targets import OPTIMIZE_FLAGS, Target
+
+RUNTIME_VERSION = 1
+_C_TYPES = {"int8": "int8_t", "int16": "int16_t", "uint16": "uint16_t", "int32": "int32_t"}
+_HERE = Path(__file__).parent
+
+
+def resources(kind: str) -> Path:
+    """The folder ``templates`` or ``runtime_c``: package data in a wheel, beside the package in a checkout."""
+    for folder in (_HERE / kind, _HERE.parent / kind):
+        if folder.is_dir():
+            return folder
+    raise AotError(f"the installation is incomplete: folder {kind} is missing", "install the package again")
+
+
+@dataclass(frozen=True, eq=False)
+class Port:
+    """A model input or output as the C interface shows it."""
+
+    ident: str
+    argument: str
+    title: str
+    length: int
+    scale: str
+    zero: int
+    shape: tuple[int, ...]
+
+
+def emit(graph: Graph, program: Program, plan: Plan, target: Target, name: str, optimize: str,
+         golden: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]], report: Mapping[str, Any]) -> dict[str, str]:
+    """All files of the generated project, by path. ``golden``: pairs of quantized inputs and outputs, by name."""
+    env = _environment()
+    context: dict[str, Any] = {
+        **_interface(graph, program, plan, name), "upper": name.upper(), "target": target, "isa": target.isa,
+        "optimize_flag": OPTIMIZE_FLAGS[optimize],
+        "arena_bytes": max(plan.size, 1), "align": target.align, "runtime_version": RUNTIME_VERSION,
+        "layers": [_layer(env, s, name, target) for s in program.steps],
+        "constants": [_array(f"{name}_{n}", data) for n, data in program.constants.items()],
+        "golden": [{"inputs": [_numbers(x[i]) for i in graph.inputs], "outputs": [_numbers(y[o]) for o in graph.outputs]}
+                   for x, y in golden],
+    }
+    files = {
+        f"include/{name}.h": "model.h.j2",
+        f"include/{name}_float.h": "model_float.h.j2",
+        f"src/{name}.c": "model.c.j2",
+        f"src/{name}_weights.h": "weights.h.j2",
+        f"src/{name}_weights.c": "weights.c.j2",
+        f"test/{name}_selftest.c": "selftest.c.j2",
+        "CMakeLists.txt": "CMakeLists.txt.j2",
+    }
+    out = {path: env.get_template(template).render(context) for path, template in files.items()}
+    runtime = resources("runtime_c")
+    out["src/aot_fixed.h"] = (runtime / "aot_fixed.h").read_text()
+    out[f"src/{target.isa.header}"] = (runtime / target.isa.header).read_text()
+    out["report.json"] = json.dumps(report, indent=2) + "\n"
+    return dict(sorted(out.items()))
+
+
+def emit_steps(graph: Graph, program: Program, plan: Plan, name: str) -> str:
+    """C source that runs single steps of a generated project on the host, for comparison layer by layer."""
+    return _environment().get_template("steps.c.j2").render(_interface(graph, program, plan, name))
+
+
+def _interface(graph: Graph, program: Program, plan: Plan, name: str) -> dict[str, Any]:
+    """What the run function needs: parameters, arena pointers and calls."""
+    inputs, outputs = _ports(graph, graph.inputs, "input"), _ports(graph, graph.outputs, "output")
+    parameters = ["void *arena", *(f"const int8_t *{p.argument}" for p in inputs),
+                  *(f"int8_t *{p.argument}" for p in outputs)]
+    return {"name": name, "inputs": inputs, "outputs": outputs, "parameters": ", ".join(parameters),
+            "calls": [_call(s, graph, name) for s in program.steps],
+            "buffers": [{"name": b.name, "offset": plan.offsets[b.name], "bytes": b.nbytes, "scratch": b.scratch}
+                        for b in program.buffers]}
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    env = jinja2.Environment(loader=jinja2.FileSystemLoader(resources("templates")), undefined=jinja2.StrictUndefined,
+                             line_statement_prefix="%%", trim_blocks=True, lstrip_blocks=False,
+                             keep_trailing_newline=True, autoescape=False)
+    env.filters["shifted"] = lambda text, d: f"({text}) * (1 << SHIFT)" if d["SHIFT"] else text
+    return env
+
+
+def _ports(graph: Graph, names: tuple[str, ...], kind: str) -> list[Port]:
+    idents = identifiers(names, kind)
+    ports = []
+    for ident, name in zip(idents, names, strict=True):
+        value: Value = graph.values[name]
+        argument = kind if len(names) == 1 else f"{kind}_{ident}"
+        ports.append(Port(ident, argument, comment(name, 60), value.type.size,
+                          np.format_float_scientific(np.float32(value.scale), unique=True, trim="0"), value.zero,
+                          value.type.shape))
+    return ports
+
+
+def _layer(env: jinja2.Environment, step: Step, name: str, target: Target) -> str:
+    """One layer's C function."""
+    node, op = step.site.node, step.site.node.op
+    dims = op.dims(step.site)
+    shapes = [step.site.inputs[k].type.shape for k in op.operands(step.site)]
+    title = f"{' + '.join('x'.join(map(str, s)) or '1' for s in shapes)} -> " \
+            f"{'x'.join(map(str, step.site.output.type.shape)) or '1'}"
+    lines = [f"/* {op.name}: {title}"]
+    if node.origin:
+        lines.append(f" * from {comment(' + '.join(node.origin))}")
+    return env.get_template(f"{op.name}.c.j2").render(
+        title="\n".join([*lines, " */"]), function=step.function, d=dims, dims=_enum(dims), isa=target.isa,
+        c={n: f"{name}_{step.function}_{n}" for n in op.constants(step.site)}, operands=op.operands(step.site),
+        levels=sum(k.startswith("COUNT_") for k in dims))
+
+
+def _enum(dims: Mapping[str, int]) -> str:
+    """The block of named numbers at the top of a function."""
+    rows, row = [], ""
+    for key, value in dims.items():
+        number = f"{value}" if value > -(2**31) else "(-2147483647 - 1)"
+        word = f"{key} = {number}, "
+        if len(row) + len(word) > 100:
+            rows.append(row.rstrip())
+            row = ""
+        row += word
+    rows.append(row.rstrip().rstrip(","))
+    return "    enum {\n" + "\n".join(f"        {r}" for r in rows) + "\n    };"
+
+
+def _call(step: Step, graph: Graph, name: str) -> dict[str, Any]:
+    """The call of a layer: function and arguments as C expressions."""
+    arguments = {n: p.argument for names, kind in ((graph.inputs, "input"), (graph.outputs, "output"))
+                 for n, p in zip(names, _ports(graph, names, kind), strict=True)}
+
+    def pointer(place: Place) -> str:
+        if place.space == "constant":
+            return f"{name}_{place.name}"
+        base = place.name if place.space == "arena" else arguments[place.name]
+        return f"{base} + {place.offset}" if place.offset else base
+
+    args = [pointer(p) for p in step.operands] + [pointer(step.output)]
+    if step.scratch is not None:
+        args.append(pointer(step.scratch))
+    return {"function": step.function, "args": args, "output": args[len(step.operands)],
+            "bytes": step.site.output.type.nbytes}
+
+
+def _array(name: str, data: Array) -> dict[str, Any]:
+    """A constant array: C type, name, length, and its numbers in lines."""
+    return {"type": _C_TYPES[str(data.dtype)], "name": name, "length": max(data.size, 1), "rows": _numbers(data)}
+
+
+def _numbers(data: Array) -> list[str]:
+    """Numbers as lines of C initializers."""
+    flat = [str(v) if v > -(2**31) else "(-2147483647 - 1)" for v in data.reshape(-1).tolist()] or ["0"]
+    width = max(map(len, flat))
+    per_line = max(1, 108 // (width + 2))
+    return [", ".join(flat[i:i + per_line]) + "," for i in range(0, len(flat), per_line)]
+
+
+assert set(_C_TYPES) >= {str(FORMATS[f]) for f in ("s8", "s16", "s32")}

@@ -1,0 +1,94 @@
+"""Where each buffer lies in the arena: the smallest arena that can be found, and whether it is proven smallest.
+
+``plan`` makes a plan and ``check`` judges it; the two share no code. In the order of thought: ``puzzle`` (what
+collides), ``first_fit`` (good plans quickly), ``exact`` (the best plan, with proof), ``checker``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from aot.plan.checker import check
+from aot.plan.exact import fit
+from aot.plan.first_fit import climb, quick
+from aot.plan.puzzle import Puzzle, puzzle
+from aot.program import Buffer, Sharing
+
+__all__ = ["Plan", "check", "plan"]
+
+#: How many rules the exact search may look at: for the whole program, and for each part of it. Counted, not timed, so
+#: that the plan does not depend on the machine.
+WORK = 400_000
+WORK_ON_A_PART = 10_000
+#: How many orders the hill climbing tries, divided by the number of buffers.
+TRIES = 20_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Byte offsets by buffer name, the arena's ``size`` in bytes, and a proven ``lower_bound`` of that size."""
+
+    offsets: Mapping[str, int]
+    size: int
+    lower_bound: int
+
+    @property
+    def optimal(self) -> bool:
+        """Whether no smaller arena exists, by proof."""
+        return self.size == self.lower_bound
+
+
+def plan(buffers: Sequence[Buffer], sharings: Sequence[Sharing] = (), align: int = 4) -> Plan:
+    """Offsets in bytes for all buffers, each a multiple of its own alignment and of ``align``; checked before return.
+
+    The same buffers in the same order always get the same offsets. Raises AotError if the buffers contradict
+    themselves (see :func:`check`).
+    """
+    solid = [b for b in buffers if b.nbytes > 0]
+    offsets, lower = _solve(puzzle(solid, sharings, align))
+    named = {b.name: 0 for b in buffers} | {b.name: offset for b, offset in zip(solid, offsets, strict=True)}
+    size = max((named[b.name] + b.nbytes for b in solid), default=0)
+    check(buffers, sharings, named, size)
+    return Plan(MappingProxyType(named), size, lower)
+
+
+def _solve(whole: Puzzle) -> tuple[list[int], int]:
+    """The best offsets found and the best lower bound proven."""
+    lower = whole.stacked()
+    _, offsets = quick(whole, lower)
+    if whole.top(offsets) == lower:
+        return offsets, lower
+    lower = _parts(whole, lower)
+    offsets = climb(whole, lower, TRIES // len(whole.sizes))
+    return _squeeze(whole, offsets, lower, WORK)
+
+
+def _parts(whole: Puzzle, lower: int) -> int:
+    """A lower bound from the steps one by one: what is alive in a step has to fit as if there were nothing else."""
+    for step in sorted({born for born, _ in whole.lifetimes}):
+        part = whole.alive(step, step)
+        _, offsets = quick(part, lower)
+        if part.top(offsets) > lower:
+            _, bound = _squeeze(part, offsets, max(lower, part.stacked()), WORK_ON_A_PART)
+            lower = max(lower, bound)
+    return lower
+
+
+def _squeeze(part: Puzzle, offsets: list[int], lower: int, work: int) -> tuple[list[int], int]:
+    """Close the gap between a plan and a lower bound by exact search, as far as ``work`` goes."""
+    size = part.top(offsets)
+    # First the two ends, where the answer usually is; then halving.
+    capacity = lower
+    while lower < size and work > 0:
+        answer = fit(part, capacity, work)
+        work -= answer.work
+        if answer.offsets is not None:
+            offsets, size = answer.offsets, part.top(answer.offsets)
+        elif answer.known:
+            lower = capacity + 1
+        else:
+            break
+        capacity = size - 1
+    return offsets, lower
