@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from aot.plan.checker import check
 from aot.plan.exact import fit
@@ -51,7 +50,7 @@ def plan(buffers: Sequence[Buffer], sharings: Sequence[Sharing] = (), align: int
     named = {b.name: 0 for b in buffers} | {b.name: offset for b, offset in zip(solid, offsets, strict=True)}
     size = max((named[b.name] + b.nbytes for b in solid), default=0)
     check(buffers, sharings, named, size)
-    return Plan(MappingProxyType(named), size, lower)
+    return Plan(named, size, lower)
 
 
 def _solve(whole: Puzzle) -> tuple[list[int], int]:

@@ -1,10 +1,9 @@
-"""Judges a plan, whoever made it, by marking the bytes of the arena step by step. Shares no code with the planner."""
+"""Judges a plan, whoever made it: step by step, pair by pair. Shares no code with the planner."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
-import numpy as np
+from itertools import combinations
 
 from aot.errors import AotError
 from aot.program import Buffer, Sharing
@@ -16,59 +15,49 @@ def check(buffers: Sequence[Buffer], sharings: Sequence[Sharing], offsets: Mappi
     ``offsets`` and ``size`` are in bytes. A sharing permits an overlap only in the one step in which the input is
     last used and the output first; where several name the same pair, each of them must permit it.
     """
-    for b in buffers:
-        _sound(b, offsets, size)
     if len({b.name for b in buffers}) < len(buffers):
         raise _error("two buffers have the same name")
-    permissions: dict[tuple[str, str], list[Sharing]] = {}
-    for s in sharings:
-        permissions.setdefault((s.input, s.output), []).append(s)
-    ending = {b.name: b.last for b in buffers}
-    beginning = {b.name: b.first for b in buffers}
-
-    def permitted(one: str, other: str, step: int) -> bool:
-        """Whether two buffers that overlap in a step may do so, with ``one`` as input or as output."""
-        for before, after in ((one, other), (other, one)):
-            given = permissions.get((before, after), [])
-            if given and ending[before] == step == beginning[after]:
-                distance = offsets[before] - offsets[after]
-                return all(distance == 0 if s.exact else distance >= s.distance for s in given)
-        return False
-
-    for step in sorted(set(beginning.values())):
-        owner = np.full(size, -1, np.int64)
-        shared: list[int] = []
-        for index, b in enumerate(buffers):
-            if not b.first <= step <= b.last or b.nbytes == 0:
-                continue
-            mine = owner[offsets[b.name]:offsets[b.name] + b.nbytes]
-            # A buffer of several owners is remembered beside the map, which has room for one owner a byte.
-            met = {int(i) for i in np.unique(mine) if i >= 0}
-            met |= {i for i in shared if _touch(buffers[i], b, offsets)}
-            for i in sorted(met):
-                if not permitted(buffers[i].name, b.name, step):
-                    raise _error(f"buffers {buffers[i].name!r} and {b.name!r} overlap in step {step}")
-            shared += sorted(met - set(shared))
-            mine[:] = index
+    for b in buffers:
+        _check_alone(b, offsets, size)
+    # Two buffers meet for the first time when the younger one is born, so other steps show nothing new.
+    for step in sorted({b.first for b in buffers}):
+        live = [b for b in buffers if b.first <= step <= b.last]
+        for a, b in combinations(live, 2):
+            if _overlap(a, b, offsets) and not _permitted(a, b, step, sharings, offsets):
+                raise _error(f"buffers {a.name!r} and {b.name!r} overlap in step {step}")
 
 
-def _touch(a: Buffer, b: Buffer, offsets: Mapping[str, int]) -> bool:
-    return len(range(max(offsets[a.name], offsets[b.name]),
-                     min(offsets[a.name] + a.nbytes, offsets[b.name] + b.nbytes))) > 0
-
-
-def _sound(b: Buffer, offsets: Mapping[str, int], size: int) -> None:
-    """One buffer on its own: it has an offset, aligned and inside the arena, and a life."""
+def _check_alone(b: Buffer, offsets: Mapping[str, int], size: int) -> None:
+    """One buffer by itself: it has a life, and an offset that is aligned and inside the arena."""
     if b.nbytes < 0 or b.align < 1 or b.first > b.last:
         raise _error(f"buffer {b.name!r} makes no sense: {b}")
     if b.name not in offsets:
         raise _error(f"buffer {b.name!r} has no offset")
-    offset = offsets[b.name]
-    if offset < 0 or offset + b.nbytes > size:
-        raise _error(f"buffer {b.name!r} lies at {offset}..{offset + b.nbytes}, outside the arena of {size} bytes, "
-                     f"from step {b.first} on")
-    if offset % b.align:
-        raise _error(f"buffer {b.name!r} lies at {offset}, which is not a multiple of {b.align}")
+    start = offsets[b.name]
+    if start < 0 or start + b.nbytes > size:
+        raise _error(f"buffer {b.name!r}, alive from step {b.first}, lies at {start}..{start + b.nbytes}, "
+                     f"outside the arena of {size} bytes")
+    if start % b.align:
+        raise _error(f"buffer {b.name!r} lies at {start}, which is not a multiple of {b.align}")
+
+
+def _overlap(a: Buffer, b: Buffer, offsets: Mapping[str, int]) -> bool:
+    """Whether two buffers have a byte in common."""
+    start = max(offsets[a.name], offsets[b.name])
+    end = min(offsets[a.name] + a.nbytes, offsets[b.name] + b.nbytes)
+    return start < end
+
+
+def _permitted(a: Buffer, b: Buffer, step: int, sharings: Sequence[Sharing], offsets: Mapping[str, int]) -> bool:
+    """Whether all sharings that name the two buffers allow them to lie as they do; False if none names them."""
+    verdicts = []
+    for before, after in ((a, b), (b, a)):
+        for s in sharings:
+            if (s.input, s.output) == (before.name, after.name):
+                distance = offsets[before.name] - offsets[after.name]
+                good = distance == 0 if s.exact else distance >= s.distance
+                verdicts.append(good and before.last == step == after.first)
+    return bool(verdicts) and all(verdicts)
 
 
 def _error(fact: str) -> AotError:
