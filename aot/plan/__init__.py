@@ -54,40 +54,48 @@ def plan(buffers: Sequence[Buffer], sharings: Sequence[Sharing] = (), align: int
 
 
 def _solve(whole: Puzzle) -> tuple[list[int], int]:
-    """The best offsets found and the best lower bound proven."""
+    """The best offsets found and the best lower bound proven: the cheapest means first, until the two meet."""
     lower = whole.stacked()
-    _, offsets = quick(whole, lower)
-    if whole.top(offsets) == lower:
-        return offsets, lower
-    lower = _parts(whole, lower)
-    offsets = climb(whole, lower, TRIES // len(whole.sizes))
+    offsets = quick(whole, lower)
+    lower = _parts(whole, 0, offsets, lower)
+    offsets, lower = _squeeze(whole, offsets, lower, WORK // 20)
+    if whole.top(offsets) > lower:
+        offsets = min(offsets, climb(whole, lower, TRIES // len(whole.sizes)), key=whole.top)
+    for width in (1, 2, 3):
+        lower = _parts(whole, width, offsets, lower)
     return _squeeze(whole, offsets, lower, WORK)
 
 
-def _parts(whole: Puzzle, lower: int) -> int:
-    """A lower bound from the steps one by one: what is alive in a step has to fit as if there were nothing else."""
+def _parts(whole: Puzzle, width: int, offsets: list[int], lower: int) -> int:
+    """A lower bound from each step and its ``width`` followers alone: what is alive there has to fit by itself."""
+    size = whole.top(offsets)
     for step in sorted({born for born, _ in whole.lifetimes}):
-        part = whole.alive(step, step)
-        _, offsets = quick(part, lower)
-        if part.top(offsets) > lower:
-            _, bound = _squeeze(part, offsets, max(lower, part.stacked()), WORK_ON_A_PART)
-            lower = max(lower, bound)
+        if lower == size:
+            break
+        part = whole.alive(step, step + width)
+        found = quick(part, lower)
+        if part.top(found) > lower:
+            _, lower = _squeeze(part, found, lower, WORK_ON_A_PART)
     return lower
 
 
 def _squeeze(part: Puzzle, offsets: list[int], lower: int, work: int) -> tuple[list[int], int]:
-    """Close the gap between a plan and a lower bound by exact search, as far as ``work`` goes."""
+    """Close the gap between a plan and a lower bound by halving it with exact searches, as far as ``work`` goes.
+
+    A search is quick except just below the smallest size, so each is cut short at first and counts as a failure for
+    the time being; when the gap is used up, what was given up is tried again, longer.
+    """
     size = part.top(offsets)
-    # First the two ends, where the answer usually is; then halving.
-    capacity = lower
+    patience, hope = 1000, lower
     while lower < size and work > 0:
-        answer = fit(part, capacity, work)
+        if hope >= size:
+            patience, hope = 6 * patience, lower
+        capacity = (hope + size - 1) // 2
+        answer = fit(part, capacity, min(work, patience))
         work -= answer.work
         if answer.offsets is not None:
             offsets, size = answer.offsets, part.top(answer.offsets)
-        elif answer.known:
-            lower = capacity + 1
         else:
-            break
-        capacity = size - 1
+            hope = capacity + 1
+            lower = hope if answer.known else lower
     return offsets, lower

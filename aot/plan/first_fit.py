@@ -13,8 +13,11 @@ from random import Random
 
 from aot.plan.puzzle import Puzzle
 
-#: Orders of boxes -> offsets.
+#: An order of boxes -> offsets.
 Placer = Callable[[Sequence[int]], list[int]]
+
+#: Changes of one order before the hill climbing starts again from another.
+ROUND = 150
 
 
 def placer(puzzle: Puzzle) -> Placer:
@@ -70,49 +73,53 @@ def _crowd(puzzle: Puzzle) -> list[int]:
     return [max(live[t] for t in steps if born <= t <= dead) for born, dead in puzzle.lifetimes]
 
 
-def quick(puzzle: Puzzle, goal: int) -> tuple[list[int], list[int]]:
-    """The best (order, offsets) of :func:`orders`; stops early at ``goal`` bytes."""
+def quick(puzzle: Puzzle, goal: int) -> list[int]:
+    """The offsets from the best of :func:`orders`; stops early at ``goal`` bytes."""
     place = placer(puzzle)
-    best_order: list[int] = []
     best: list[int] = []
     for order in orders(puzzle):
         offsets = place(order)
         if not best or puzzle.top(offsets) < puzzle.top(best):
-            best_order, best = order, offsets
+            best = offsets
         if puzzle.top(best) <= goal:
             break
-    return best_order, best
+    return best
 
 
 def climb(puzzle: Puzzle, goal: int, tries: int) -> list[int]:
-    """Offsets after ``tries`` small changes of the order, kept unless they cost bytes; stops early at ``goal`` bytes.
+    """Offsets after ``tries`` small changes of an order, kept unless they cost bytes; stops early at ``goal`` bytes.
 
     The changes are random with a fixed seed: the same puzzle always gives the same offsets.
     """
     random = Random(len(puzzle.sizes))
     place = placer(puzzle)
-    order, best = quick(puzzle, goal)
     starts = list(orders(puzzle))
-    offsets, height = best, puzzle.top(best)
+    best: list[int] = []
     for attempt in range(tries):
-        if puzzle.top(best) <= goal or len(order) < 2:
-            break
-        if attempt % 150 == 149:
-            order = list(starts[(attempt // 150) % len(starts)])
+        if attempt % ROUND == 0:
+            order = starts[attempt // ROUND % len(starts)]
             offsets = place(order)
-            height = puzzle.top(offsets)
-        changed = list(order)
-        # Only what changes before a box at the top can lower the top: move such a box forward, or swap it away.
-        highest = [k for k, i in enumerate(order) if offsets[i] + puzzle.sizes[i] == height]
-        k = random.choice(highest) if random.random() < 0.5 else random.randrange(len(order))
-        other = random.randrange(len(order))
-        if random.random() < 0.5:
-            changed[k], changed[other] = changed[other], changed[k]
         else:
-            changed.insert(other, changed.pop(k))
-        trial = place(changed)
-        if puzzle.top(trial) <= height:
-            order, offsets, height = changed, trial, puzzle.top(trial)
-        if height < puzzle.top(best):
+            changed = _change(order, [offset + size for offset, size in zip(offsets, puzzle.sizes, strict=True)], random)
+            trial = place(changed)
+            if puzzle.top(trial) <= puzzle.top(offsets):
+                order, offsets = changed, trial
+        if not best or puzzle.top(offsets) < puzzle.top(best):
             best = offsets
+        if puzzle.top(best) <= goal:
+            break
     return best
+
+
+def _change(order: list[int], ends: list[int], random: Random) -> list[int]:
+    """The order with one box moved, or two swapped; half the time one of the boxes that reach the top."""
+    changed = list(order)
+    top = max(ends)
+    highest = [place for place, box in enumerate(order) if ends[box] == top]
+    one = random.choice(highest) if random.random() < 0.5 else random.randrange(len(order))
+    other = random.randrange(len(order))
+    if random.random() < 0.5:
+        changed[one], changed[other] = changed[other], changed[one]
+    else:
+        changed.insert(other, changed.pop(one))
+    return changed
