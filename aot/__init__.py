@@ -1,1 +1,12 @@
-"""Ahead-of-time compiler from neural networks to fixed-point C for microcontrollers."""
+"""Ahead-of-time compiler from neural networks to fixed-point C for microcontrollers.
+
+>>> import aot                                                              # doctest: +SKIP
+>>> net = aot.compile("model.onnx", data=calib, target="cortex-m4")         # doctest: +SKIP
+>>> net.write("firmware/model")                                             # doctest: +SKIP
+"""
+
+from aot.compiler import Net, Options, compile
+from aot.errors import AotError, Problem
+
+__version__ = "0.1.0"
+__all__ = ["AotError", "Net", "Options", "Problem", "__version__", "compile"]

@@ -30,9 +30,7 @@ def f32(x: float) -> float:
 
 def quantize(x: Array, quant: Quant, low: int, high: int) -> Array:
     """Real numbers to integers: ``clamp(round(x / scale) + zero)``; int64, ties up. NaN becomes the zero point."""
-    scale: Array = np.asarray(quant.scale, dtype=np.float64)
-    if quant.axis is not None:
-        scale = scale.reshape([-1 if i == quant.axis else 1 for i in range(x.ndim)])
+    scale = _scale(quant, x.ndim)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         steps = np.nan_to_num(np.asarray(x, dtype=np.float64) / scale, nan=0.0, posinf=2.0**40, neginf=-(2.0**40))
     return np.clip(round_half_up(np.clip(steps, -(2.0**40), 2.0**40)) + quant.zero, low, high)
@@ -40,10 +38,14 @@ def quantize(x: Array, quant: Quant, low: int, high: int) -> Array:
 
 def dequantize(q: Array, quant: Quant) -> Array:
     """Integers to real numbers, ``scale * (q - zero)``, as float32."""
-    scale: Array = np.asarray(quant.scale, dtype=np.float64)
-    if quant.axis is not None:
-        scale = scale.reshape([-1 if i == quant.axis else 1 for i in range(q.ndim)])
-    return ((q.astype(np.int64) - quant.zero) * scale).astype(np.float32)
+    return np.asarray((q.astype(np.int64) - quant.zero) * _scale(quant, q.ndim), np.float32)
+
+
+def _scale(quant: Quant, rank: int) -> Array:
+    """The scale, in a shape that broadcasts against a tensor of that rank."""
+    if quant.axis is None:
+        return np.float64(quant.scale[0])
+    return np.asarray(quant.scale, np.float64).reshape([-1 if i == quant.axis else 1 for i in range(rank)])
 
 
 @dataclass(frozen=True)

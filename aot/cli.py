@@ -1,0 +1,180 @@
+"""The command line: parses, calls, prints; nothing else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+import aot
+from aot import bench as bench_model
+from aot import data as sample_data
+from aot.calibrate import DEFAULT_METHOD, METHODS
+from aot.compiler import Net
+from aot.errors import AotError
+from aot.inspect import inspect as inspect_model
+from aot.targets import OPTIMIZE_FLAGS, TARGETS
+from aot.verify import Verification
+from aot.verify import verify as verify_net
+from aot.write import write
+
+app = typer.Typer(name="aot", help="Compile neural networks to fixed-point C for microcontrollers.",
+                  no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Goal = StrEnum("Goal", list(OPTIMIZE_FLAGS))
+Precision = StrEnum("Precision", ["int8", "int16", "float32", "auto"])
+Method = StrEnum("Method", list(METHODS))
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="ONNX file.")]
+Data = Annotated[str | None, typer.Option(help="Calibration samples, .npz.")]
+TargetName = Annotated[str, typer.Option("--target", help="See `aot targets`.")]
+Name = Annotated[str | None, typer.Option(help="C identifier; default: the model's file name.")]
+Optimize = Annotated[Goal, typer.Option(help="What to favour.")]
+Format = Annotated[Precision, typer.Option(help="Number format.")]
+Calibration = Annotated[Method, typer.Option(help="How ranges are chosen from the calibration samples.")]
+Ram = Annotated[int | None, typer.Option(metavar="BYTES", help="Refuse a network that needs more arena.")]
+Flash = Annotated[int | None, typer.Option(metavar="BYTES", help="Refuse a network that needs more for its weights.")]
+Json = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - for stdout.")]
+
+
+@app.command("compile")
+def compile_command(
+    model: Model,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the generated project.")],
+    data: Data = None, target: TargetName = "c99", name: Name = None, optimize: Optimize = Goal.balanced,
+    precision: Format = Precision.int8, calibration: Calibration = Method(DEFAULT_METHOD),
+    ram: Ram = None, flash: Flash = None,
+) -> None:
+    """Compile MODEL to a folder of C sources."""
+    net = _compile(model, data, target, name, optimize, precision, calibration, ram, flash)
+    net.write(output)
+    _out.print(escape(str(net.report)))
+    _out.print(f"written to {escape(str(output))}")
+
+
+@app.command("verify")
+def verify_command(
+    model: Model,
+    data: Annotated[str, typer.Option(help="Evaluation samples, .npz, with labels y if there are any.")],
+    calib: Annotated[str | None, typer.Option(help="Calibration samples; default: the evaluation samples.")] = None,
+    target: TargetName = "c99", name: Name = None, optimize: Optimize = Goal.balanced,
+    precision: Format = Precision.int8, calibration: Calibration = Method(DEFAULT_METHOD),
+    ram: Ram = None, flash: Flash = None, json_file: Json = None,
+) -> None:
+    """Compare the float model, the numpy twin and the compiled C, layer by layer."""
+    net = _compile(model, calib if calib is not None else data, target, name, optimize, precision, calibration, ram,
+                   flash)
+    samples = sample_data.load(data, net.float_graph, "the evaluation data")
+    with _progress("verifying") as tick:
+        result = verify_net(net, samples, tick)
+    _write_json(json_file, result.as_json())
+    if json_file != "-":
+        _print_verification(result)
+    if result.mismatches:
+        raise AotError(f"the compiled C differs from its numpy twin in {result.mismatches} of {result.elements} "
+                       f"elements, first in {result.first_mismatch}", "this is an error in the compiler; please report it")
+
+
+@app.command("bench")
+def bench_command(
+    model: Model,
+    target: Annotated[str, typer.Option(help="See `aot targets`.")],
+    data: Data = None, name: Name = None, optimize: Optimize = Goal.balanced, precision: Format = Precision.int8,
+    calibration: Calibration = Method(DEFAULT_METHOD), ram: Ram = None, flash: Flash = None, json_file: Json = None,
+) -> None:
+    """Run MODEL on an emulated board: instructions, bytes of flash and RAM, and bytes equal to this machine's."""
+    net = _compile(model, data, target, name, optimize, precision, calibration, ram, flash)
+    result = bench_model.bench(net)
+    _write_json(json_file, result.as_json())
+    if json_file != "-":
+        _out.print(escape(str(result)))
+
+
+@app.command("inspect")
+def inspect_command(model: Model) -> None:
+    """Show what MODEL holds: operators, shapes, MACs, parameters, and what is not supported and why."""
+    found = inspect_model(model)
+    _out.print(found.table())
+
+
+@app.command("targets")
+def targets_command() -> None:
+    """List the known targets."""
+    table = Table("target", "kernels", "compiler", "emulated by", "description")
+    for t in TARGETS.values():
+        table.add_row(t.name, t.isa.name, t.compiler, " ".join(t.emulator[:3]), t.description)
+    _out.print(table)
+
+
+def main() -> None:
+    """Entry point: refusals become a message and exit status 1."""
+    try:
+        app()
+    except AotError as error:
+        for problem in error.problems:
+            _err.print(f"[bold red]error:[/] {escape(str(problem))}")
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _compile(model: str, data: str | None, target: str, name: str | None, optimize: Goal, precision: Precision,
+             calibration: Method, ram: int | None, flash: int | None) -> Net:
+    with _progress("calibrating") as tick:
+        return aot.compile(model, data, name=name, target=target, optimize=str(optimize), precision=str(precision),
+                           calibration=str(calibration), ram=ram, flash=flash,
+                           progress=lambda stage, done, total: tick(done, total))
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Any]:
+    """A progress bar on a terminal, nothing in a pipe."""
+    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=_err, transient=True,
+                  disable=not _err.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+
+        def tick(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield tick
+
+
+def _write_json(file: str | None, content: dict[str, Any]) -> None:
+    if file is None:
+        return
+    text = json.dumps(content, indent=2) + "\n"
+    if file == "-":
+        sys.stdout.write(text)
+    else:
+        path = Path(file)
+        write({path.name: text}, path.parent)
+
+
+def _print_verification(v: Verification) -> None:
+    def percent(x: float | None) -> str:
+        return "-" if x is None else f"{100 * x:.2f} %"
+    table = Table("layer", "type", "SQNR dB")
+    for layer in v.layers:
+        table.add_row(escape(layer.name), layer.type, f"{layer.sqnr_db:.1f}")
+    _out.print(table)
+    _out.print(f"samples            {v.samples}")
+    if v.metric == "top1":
+        _out.print(f"accuracy           float {percent(v.float_)}, int8 {percent(v.quantized)}")
+    elif v.metric is not None:
+        _out.print(f"{v.metric:<19}float {v.float_:.6g}, int8 {v.quantized:.6g}")
+    _out.print(f"agreement          {percent(v.agreement)}")
+    _out.print(f"mean abs. error    {v.mean_abs_error:.6g}  (SQNR {v.sqnr_db:.1f} dB)")
+    _out.print(f"C equals its twin  {v.elements - v.mismatches:,} of {v.elements:,} elements")

@@ -1,0 +1,202 @@
+"""The whole road, read aloud: ONNX model in, proven C sources out. The public Python API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aot import data as sample_data
+from aot import frontend, host
+from aot.calibrate import DEFAULT_METHOD, Calibration, calibrate
+from aot.emit import emit
+from aot.errors import AotError
+from aot.interpret import run_float, run_quantized
+from aot.ir import Array, Graph
+from aot.names import identifier
+from aot.numerics import LIMITS, dequantize, quantize
+from aot.oracle import Oracle
+from aot.passes import run_passes
+from aot.plan import Plan, check, plan
+from aot.program import Program, lower
+from aot.quantize import quantize as quantize_graph
+from aot.report import Report, build_report
+from aot.targets import OPTIMIZE_FLAGS, Target, target
+from aot.write import write
+
+if TYPE_CHECKING:
+    import onnx
+
+GOLDEN_VECTORS = 3
+#: The float graph must agree with ONNX Runtime on this many calibration samples, within this share of the range.
+CHECKED_SAMPLES = 3
+FLOAT_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a compilation may choose. ``ram`` and ``flash`` are budgets in bytes."""
+
+    target: str = "c99"
+    optimize: str = "balanced"
+    precision: str = "int8"
+    calibration: str = DEFAULT_METHOD
+    ram: int | None = None
+    flash: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Net:
+    """A compiled network: its generated C, the stages it went through, and the C running on this machine."""
+
+    name: str
+    target: Target
+    options: Options
+    model: bytes
+    float_graph: Graph
+    graph: Graph
+    calibration: Calibration
+    program: Program
+    plan: Plan
+    files: Mapping[str, str]
+    report: Report
+
+    def run(self, x: Array | Mapping[str, Array]) -> Any:
+        """The generated C on this machine: float in, float out.
+
+        x is one sample in the model's input shape (with or without a leading 1), or many stacked on the first axis;
+        several inputs as a dict by name. Answers likewise: an array, or a dict if there are several outputs.
+        """
+        inputs, stacked = self._stack(x)
+        q = {n: quantize(a, self.graph.values[n].quant, *LIMITS["s8"]).astype(np.int8) for n, a in inputs.items()}
+        out = self._run_many(q)
+        return self._unstack({n: dequantize(a, self.graph.values[n].quant) for n, a in out.items()}, stacked)
+
+    def run_quantized(self, q: Array | Mapping[str, Array]) -> Any:
+        """The same in int8: integers of the inputs' quantization in, integers out."""
+        inputs, stacked = self._stack(q)
+        for name, array in inputs.items():
+            if array.dtype.kind not in "iu" or (array.size and (array.min() < -128 or array.max() > 127)):
+                raise AotError(f"input {name!r} must be integers in -128 .. 127", "use run() for real numbers", name)
+        return self._unstack(self._run_many({n: a.astype(np.int8) for n, a in inputs.items()}), stacked)
+
+    def write(self, folder: str | Path) -> None:
+        """Write the generated project; the folder holds all of it, or is left as it was."""
+        write(self.files, Path(folder))
+
+    def _stack(self, x: Array | Mapping[str, Array]) -> tuple[dict[str, Array], bool]:
+        """Inputs as [samples, *shape], and whether the caller stacked them."""
+        named = dict(x) if isinstance(x, Mapping) else {self.graph.inputs[0]: x}
+        if set(named) != set(self.graph.inputs):
+            raise AotError(f"inputs {sorted(named)} were given, the model takes {sorted(self.graph.inputs)}")
+        result, stacked = {}, False
+        for name, value in named.items():
+            array, shape = np.asarray(value), self.graph.values[name].type.shape
+            single = array.shape == shape or (shape[:1] == (1,) and array.shape == shape[1:])
+            many = array.shape[1:] == shape or (shape[:1] == (1,) and array.shape[1:] == shape[1:])
+            if not single and not many:
+                raise AotError(f"input {name!r} has shape {list(array.shape)}",
+                               f"expected {list(shape)}, or samples stacked on the first axis", name)
+            stacked = stacked or not single
+            result[name] = array.reshape((-1, *shape))
+        if len({len(a) for a in result.values()}) > 1:
+            raise AotError("the inputs hold different numbers of samples")
+        return result, stacked
+
+    def _run_many(self, q: Mapping[str, Array]) -> dict[str, Array]:
+        runner = host.runner(self.name, self.files, self.graph)
+        results = [runner.run({n: a[i] for n, a in q.items()}) for i in range(len(next(iter(q.values()))))]
+        return {n: np.stack([r[n] for r in results]) if results else
+                np.empty((0, *self.graph.values[n].type.shape), np.int8) for n in self.graph.outputs}
+
+    def _unstack(self, out: dict[str, Array], stacked: bool) -> Any:
+        """One output as an array, several as a dict; a leading axis of samples if the caller had one."""
+        if stacked:
+            out = {n: a.reshape(len(a), *a.shape[2:]) if a.shape[1:2] == (1,) and a.ndim > 2 else a
+                   for n, a in out.items()}
+        else:
+            out = {n: a[0] for n, a in out.items()}
+        return next(iter(out.values())) if len(out) == 1 else out
+
+
+def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataLike | None = None, *,
+            name: str | None = None, progress: Callable[[str, int, int], None] | None = None,
+            **options: Any) -> Net:
+    """Compile an ONNX model to int8 C.
+
+    ``data`` holds calibration samples (see :func:`aot.data.load`); ``options`` are the fields of :class:`Options`.
+    ``progress`` is called with a stage's name, steps done and steps in all. Raises AotError with every problem found.
+    """
+    chosen = _options(options)
+    processor = target(chosen.target)
+    loaded = frontend.load(model)
+    if data is None:
+        raise AotError("int8 needs calibration data to know the range of every layer, and none was given",
+                       "pass samples of the model's input: --data CALIB.npz, or data=array in Python")
+    float_graph = run_passes(loaded.graph)
+    samples = sample_data.load(data, float_graph, "the calibration data")
+    oracle = Oracle(loaded.model)
+    _agree(float_graph, oracle, samples)
+
+    done = 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress("calibrating", done, len(samples))
+
+    calibration = calibrate(float_graph, samples, chosen.calibration, tick)
+    graph = quantize_graph(float_graph, calibration)
+    ident = identifier(name if name is not None else loaded.name)
+    program = lower(graph, processor.isa)
+    arena = plan(program.buffers, program.sharings)
+    check(program.buffers, program.sharings, arena.offsets, arena.size)
+    golden = [_golden(graph, samples.sample(i)) for i in range(min(GOLDEN_VECTORS, len(samples)))]
+    report = build_report(ident, loaded.name, chosen, float_graph, graph, program, arena, calibration)
+    _budgets(report, chosen)
+    files = emit(graph, program, arena, processor, ident, chosen.optimize, golden, report.as_json())
+    return Net(ident, processor, chosen, loaded.model, float_graph, graph, calibration, program, arena, files, report)
+
+
+def _options(given: Mapping[str, Any]) -> Options:
+    """Checked options."""
+    unknown = sorted(set(given) - set(Options.__dataclass_fields__))
+    if unknown:
+        raise AotError(f"unknown option {', '.join(unknown)}", f"options: {', '.join(Options.__dataclass_fields__)}")
+    chosen = Options(**{k: v for k, v in given.items() if v is not None})
+    if chosen.optimize not in OPTIMIZE_FLAGS:
+        raise AotError(f"unknown optimization goal {chosen.optimize!r}", f"choose from {', '.join(OPTIMIZE_FLAGS)}")
+    if chosen.precision != "int8":
+        raise AotError(f"precision {chosen.precision!r} is not supported", "int8 is the only precision so far")
+    return chosen
+
+
+def _agree(graph: Graph, oracle: Oracle, samples: sample_data.Samples) -> None:
+    """The float graph means what the model means: proven on samples, against ONNX Runtime."""
+    for i in range(min(CHECKED_SAMPLES, len(samples))):
+        x = samples.sample(i)
+        ours, theirs = run_float(graph, x), oracle.run(x)
+        for name, expected in theirs.items():
+            span = float(np.ptp(expected)) + float(np.abs(expected).max(initial=0)) + 1e-6
+            worst = float(np.abs(ours[name].reshape(expected.shape) - expected).max(initial=0))
+            if not worst <= FLOAT_TOLERANCE * span:
+                raise AotError(f"sample {i}: output {name!r} differs from ONNX Runtime's by {worst:.3g}",
+                               "this is an error in the compiler's reading of the model; please report it", name)
+
+
+def _golden(graph: Graph, sample: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+    """A quantized input and the output the twin computes for it."""
+    q = {n: quantize(x, graph.values[n].quant, *LIMITS["s8"]).astype(np.int8) for n, x in sample.items()}
+    return q, run_quantized(graph, q)
+
+
+def _budgets(report: Report, options: Options) -> None:
+    """Refuse what does not fit the budgets, with what it needs."""
+    for what, need, budget in (("RAM", report.arena, options.ram), ("flash", report.weights, options.flash)):
+        if budget is not None and need > budget:
+            raise AotError(f"the network needs {need} bytes of {what}, the budget is {budget}",
+                           f"raise --{what.lower()}, or use a smaller network")

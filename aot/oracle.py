@@ -1,0 +1,31 @@
+"""The float model as others run it: ONNX Runtime, the reference that everything here is measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from aot.errors import AotError
+from aot.ir import Array
+
+
+class Oracle:
+    """An ONNX Runtime session on the float model: one thread, so that results repeat."""
+
+    def __init__(self, model: bytes) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        try:
+            self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's exceptions have no common base of their own
+            raise AotError(f"ONNX Runtime refuses the model: {error}", "check the model with its exporter") from error
+        self._outputs = [o.name for o in self._session.get_outputs()]
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The model's outputs in float32 for one sample."""
+        results = self._session.run(self._outputs, dict(inputs))
+        return {n: np.asarray(r, np.float32) for n, r in zip(self._outputs, results, strict=True)}

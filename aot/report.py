@@ -1,0 +1,82 @@
+"""What a compilation made: rows by layer and totals; as text, and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from aot.calibrate import Calibration
+from aot.ir import Graph
+from aot.names import comment
+from aot.plan import Plan
+from aot.program import Program
+from aot.quantize import prove
+
+if TYPE_CHECKING:
+    from aot.compiler import Options
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer. ``weights`` and ``scratch`` in bytes, ``headroom`` in bits above the largest possible accumulator."""
+
+    name: str
+    op: str
+    origin: str
+    output: tuple[int, ...]
+    macs: int
+    weights: int
+    scratch: int
+    headroom: int | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Rows by layer; ``weights`` and ``arena`` in bytes."""
+
+    name: str
+    target: str
+    optimize: str
+    calibration: str
+    samples: int
+    rows: tuple[Row, ...]
+    macs: int
+    parameters: int
+    weights: int
+    arena: int
+    arena_lower_bound: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain data."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        head = f"{'layer':<22}{'output':<18}{'MACs':>12}{'weights':>10}{'scratch':>9}{'headroom':>10}  from"
+        lines = [head, "-" * len(head)]
+        for r in self.rows:
+            bits = "" if r.headroom is None else f"{r.headroom} bits"
+            lines.append(f"{r.name:<22}{'x'.join(map(str, r.output)):<18}{r.macs:>12,}{r.weights:>10,}"
+                         f"{r.scratch:>9,}{bits:>10}  {r.origin}")
+        lines.append("-" * len(head))
+        lines.append(f"{self.name} for {self.target}: {self.macs:,} MACs, {self.parameters:,} parameters, "
+                     f"{self.weights:,} bytes of weights and tables, {self.arena:,} bytes of arena")
+        return "\n".join(lines)
+
+
+def build_report(name: str, title: str, options: Options, float_graph: Graph, graph: Graph, program: Program,
+                 plan: Plan, calibration: Calibration) -> Report:
+    """The report of a finished compilation."""
+    headroom = prove(graph)
+    rows = []
+    for step in program.steps:
+        node, site = step.site.node, step.site
+        packed = {n: d for n, d in program.constants.items()
+                  if n == step.function or n.startswith(f"{step.function}_")}
+        scratch = node.op.scratch(site)
+        rows.append(Row(step.function, node.op.name, comment(" + ".join(node.origin), 70), site.output.type.shape,
+                        node.op.macs(tuple(v.type for v in site.inputs), site.output.type),
+                        sum(d.nbytes for d in packed.values()), scratch, headroom.get(node.output)))
+    parameters = sum(v.type.size for v in float_graph.values.values() if v.data is not None)
+    return Report(name, options.target, options.optimize, calibration.method, calibration.samples, tuple(rows),
+                  sum(r.macs for r in rows), parameters, sum(d.nbytes for d in program.constants.values()),
+                  plan.size, plan.lower_bound)

@@ -1,0 +1,90 @@
+"""One operator as a whole generated project: what the kernel tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from aot.builder import Builder
+from aot.calibrate import calibrate
+from aot.emit import emit
+from aot.interpret import run_float, run_quantized
+from aot.ir import Array, Graph
+from aot.numerics import LIMITS, dequantize, quantize
+from aot.ops.base import Case
+from aot.plan import check, plan
+from aot.program import lower
+from aot.quantize import quantize as quantize_graph
+from aot.targets import TARGETS, Target
+
+
+@dataclass(frozen=True, eq=False)
+class Project:
+    """A generated project with inputs (quantized, with extremes among them) and the twin's outputs."""
+
+    graph: Graph
+    float_graph: Graph
+    files: dict[str, str]
+    layers: tuple[str, ...]
+    inputs: tuple[dict[str, Array], ...]
+    outputs: tuple[dict[str, Array], ...]
+
+
+def graph_of(case: Case) -> Graph:
+    """A graph with just this operator."""
+    b = Builder("case")
+    shapes = iter(case.shapes)
+    names, inputs = [], []
+    for i in range(len(case.shapes) + len(case.constants)):
+        if i in case.constants:
+            names.append(b.constant(case.constants[i], f"constant{i}"))
+        else:
+            names.append(b.input(f"in{i}", next(shapes)))
+            inputs.append(names[-1])
+    return b.graph(inputs, [b.add(case.op, names, "out")])
+
+
+def project(graph: Graph, target: Target = TARGETS["c99"], name: str = "case", seed: int = 0, spread: float = 1.0,
+            samples: int = 6, optimize: str = "balanced") -> Project:
+    """Calibrate on random data, quantize and generate; extreme inputs come on top of the random ones."""
+    rng = np.random.default_rng(seed)
+
+    def draw() -> dict[str, Array]:
+        return {n: (spread * rng.normal(size=graph.values[n].type.shape)).astype(np.float32) for n in graph.inputs}
+
+    quantized = quantize_graph(graph, calibrate(graph, [draw() for _ in range(samples)], "minmax"))
+    program = lower(quantized, target.isa)
+    arena = plan(program.buffers, program.sharings)
+    check(program.buffers, program.sharings, arena.offsets, arena.size)
+    inputs = [quantize_inputs(quantized, draw()) for _ in range(2)]
+    for fill in ((-128, -128), (127, 127), (-128, 127)):
+        inputs.append({n: rng.choice(np.array(fill, np.int8), size=quantized.values[n].type.shape)
+                       for n in quantized.inputs})
+    outputs = [run_quantized(quantized, q) for q in inputs]
+    files = emit(quantized, program, arena, target, name, optimize, list(zip(inputs, outputs, strict=True)), {})
+    return Project(quantized, graph, files, tuple(s.function for s in program.steps), tuple(inputs), tuple(outputs))
+
+
+def quantize_inputs(graph: Graph, x: dict[str, Array]) -> dict[str, Array]:
+    """Float inputs in the graph's input quantization."""
+    return {n: quantize(a, graph.values[n].quant, *LIMITS["s8"]).astype(np.int8) for n, a in x.items()}
+
+
+def worst_steps(made: Project, sample: int = 0) -> float:
+    """Largest difference between twin and float meaning of the same (dequantized) inputs, in output steps."""
+    x = {n: dequantize(q, made.graph.values[n].quant) for n, q in made.inputs[sample].items()}
+    exact = run_float(made.float_graph, x)
+    worst = 0.0
+    for name, value in exact.items():
+        quant = made.graph.values[name].quant
+        low, high = LIMITS["s8"]
+        ideal = np.clip(value, (low - quant.zero) * quant.scale[0], (high - quant.zero) * quant.scale[0])
+        worst = max(worst, float(np.abs(ideal - dequantize(made.outputs[sample][name], quant)).max()) / quant.scale[0])
+    return worst
+
+
+def labels(cases: Sequence[tuple[str, Case]]) -> list[str]:
+    """Test identifiers."""
+    return [f"{name}-{i}" for i, (name, _) in enumerate(cases)]
