@@ -100,7 +100,8 @@ def climb(puzzle: Puzzle, goal: int, tries: int) -> list[int]:
             order = starts[attempt // ROUND % len(starts)]
             offsets = place(order)
         else:
-            changed = _change(order, [offset + size for offset, size in zip(offsets, puzzle.sizes, strict=True)], random)
+            ends = [offset + size for offset, size in zip(offsets, puzzle.sizes, strict=True)]
+            changed = _change(order, ends, random)
             trial = place(changed)
             if puzzle.top(trial) <= puzzle.top(offsets):
                 order, offsets = changed, trial

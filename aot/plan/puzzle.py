@@ -79,8 +79,8 @@ class Puzzle:
         return sum(self.sizes[i] for i in boxes) + sum(padding) - max(padding)
 
 
-def puzzle(buffers: Sequence[Buffer], sharings: Sequence[Sharing], align: int) -> Puzzle:
-    """The puzzle of the buffers, in their order; every box is aligned to its own alignment and to ``align``.
+def pose(buffers: Sequence[Buffer], sharings: Sequence[Sharing], align: int) -> Puzzle:
+    """The puzzle which the buffers pose, in their order; every box is aligned to its own alignment and to ``align``.
 
     A sharing is used only where the input's last step is the output's first; several for one pair must all hold.
     """
