@@ -55,6 +55,7 @@ CASES: dict[str, tuple[list[Buffer], list[Sharing], int]] = {
     "expansion": (chain(64, 100), [Sharing("t0", "t1", 36, False)], 100),
     "expansion with a margin": (chain(64, 100), [Sharing("t0", "t1", 44, False)], 108),
     "a distance beyond the output's end": (chain(64, 100), [Sharing("t0", "t1", 500, False)], 164),
+    "a distance beyond the end, input above": (chain(101, 64), [Sharing("t0", "t1", 500, False)], 165),
     "the output may run ahead": (chain(64, 64), [Sharing("t0", "t1", -64, False)], 64),
     # t0 lies 2 * 12 above t2, although they share no step.
     "every tensor slides": (chain(64, 64, 64), slide(3, 12), 64 + 2 * 12),
