@@ -106,7 +106,7 @@ def bench_command(
 def inspect_command(model: Model) -> None:
     """Show what MODEL holds: operators, shapes, MACs, parameters, and what is not supported and why."""
     found = inspect_model(model)
-    _out.print(found.table())
+    _out.print(escape(found.table()))
 
 
 @app.command("targets")

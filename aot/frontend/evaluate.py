@@ -25,13 +25,15 @@ from aot.ir import Array
 FOLDABLE = frozenset({
     "Abs", "Add", "And", "BitShift", "Cast", "CastLike", "Ceil", "Clip", "Concat", "Constant", "ConstantOfShape",
     "Cos", "CumSum", "DequantizeLinear", "Div", "Dropout", "Equal", "Erf", "Exp", "Expand", "EyeLike", "Flatten",
-    "Floor", "Gather", "GatherElements", "GatherND", "Gelu", "Greater", "GreaterOrEqual", "HardSigmoid", "Identity",
+    "Floor", "Gather", "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "HardSigmoid", "Identity",
     "LeakyRelu", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Mean", "Min", "Mod", "Mul", "Neg", "Not", "OneHot",
     "Or", "Pad", "Pow", "QuantizeLinear", "Range", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean",
     "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Round", "ScatterElements",
     "ScatterND", "Shape", "Sigmoid", "Sign", "Sin", "Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Sum",
-    "Tanh", "Tile", "Transpose", "Tril", "Trilu", "Unsqueeze", "Where", "Xor",
+    "Tanh", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where", "Xor",
 })
+#: Operators that onnx can only compute by a newer definition, which includes the older ones.
+_NEWER = {"DequantizeLinear": 19}
 #: Multiplications and elements that folding may cost in all.
 BUDGET = 1 << 28
 #: Constants of this many elements or fewer may say something about shapes.
@@ -127,6 +129,7 @@ class Evaluation:
                 raise AotError(f"it computes constants of shape {', '.join(str(list(s)) for s in shapes)}",
                                "this is more than is computed ahead of time; store the result as an initializer")
             self._left -= cost
+        alone.opset_import[0].version = max(self._opset, _NEWER.get(node.op_type, 0))
         arrays = {n: d for n in node.input if n and (d := self.facts[n].data) is not None}
         for name, result in zip(wanted, _run(alone, wanted, arrays), strict=True):
             self.facts[name] = constant(result)

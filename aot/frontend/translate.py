@@ -27,7 +27,7 @@ _MAY_BE_INFINITE = frozenset({"Clip", "Pad"})
 class Layer:
     """One ONNX node that runs on the device. Facts are None where nothing is known; ``problems``: why it is refused."""
 
-    label: str
+    name: str
     operator: str
     inputs: tuple[Fact | None, ...]
     outputs: tuple[Fact | None, ...]
@@ -89,15 +89,16 @@ class _Reader:
         where = label(node, index)
         problems: tuple[Problem, ...] = ()
         try:
-            self._refuse_unknown(node)
             problems = self.evaluation.problems.get(index, ())
+            if not problems or not all(self.is_constant(n) for n in node.input if n):
+                self._refuse_unknown(node)
             if not problems:
                 self._read(index, node)
         except AotError as error:
             problems = error.at(where).problems
         facts = self.evaluation.facts
         attributes = {a.name: _attribute(a) for a in node.attribute if a.type != AttributeProto.TENSOR}
-        return Layer(where, operator(node), tuple(facts.get(n) for n in node.input),
+        return Layer(node.name or where, operator(node), tuple(facts.get(n) for n in node.input),
                      tuple(facts.get(n) for n in node.output), attributes, problems)
 
     def is_constant(self, name: str) -> bool:
