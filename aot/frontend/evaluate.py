@@ -55,11 +55,15 @@ def constant(data: Array) -> Fact:
 
 
 class Evaluation:
-    """Facts by tensor name, and problems by node index. Filled by one walk, read-only afterwards."""
+    """Facts by tensor name, and problems by node index. Filled by one walk, read-only afterwards.
+
+    ``lost`` holds the tensors that would be constant, had they or what they depend on not been refused.
+    """
 
     def __init__(self, opset: int, ir_version: int, facts: Mapping[str, Fact]) -> None:
         self.facts = dict(facts)
         self.problems: dict[int, tuple[Problem, ...]] = {}
+        self.lost: set[str] = set()
         self._opset = opset
         self._ir_version = ir_version
         self._left = BUDGET
@@ -70,14 +74,22 @@ class Evaluation:
     def walk(self, nodes: Iterable[onnx.NodeProto]) -> None:
         """Look at every node, in order."""
         for index, node in enumerate(nodes):
+            before_run = node.op_type in FOLDABLE and all(
+                n in self.lost or self._constant(n) for n in node.input if n)
             try:
                 self._visit(node)
             except AotError as error:
                 self.problems[index] = error.at(label(node, index)).problems
+            if before_run:
+                self.lost.update(o for o in node.output if not self._constant(o))
 
     def is_constant(self, node: onnx.NodeProto) -> bool:
         """Whether all of the node's outputs are known."""
-        return all((f := self.facts.get(o)) is not None and f.data is not None for o in node.output if o)
+        return all(self._constant(o) for o in node.output if o)
+
+    def _constant(self, name: str) -> bool:
+        fact = self.facts.get(name)
+        return fact is not None and fact.data is not None
 
     def _visit(self, node: onnx.NodeProto) -> None:
         if not known(node, self._opset) or has_subgraph(node):

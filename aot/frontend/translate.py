@@ -90,7 +90,7 @@ class _Reader:
         problems: tuple[Problem, ...] = ()
         try:
             problems = self.evaluation.problems.get(index, ())
-            if not problems or not all(self.is_constant(n) for n in node.input if n):
+            if not self.evaluation.lost.issuperset(node.output):
                 self._refuse_unknown(node)
             if not problems:
                 self._read(index, node)
