@@ -29,9 +29,13 @@ class Range:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A range for every value computed at run time, and how many samples it came from."""
+    """A range for every value computed at run time, and how many samples it came from.
+
+    ``means`` holds the mean of every value along its last axis (channels, features).
+    """
 
     ranges: Mapping[str, Range]
+    means: Mapping[str, Array]
     samples: int
     method: str
 
@@ -47,6 +51,7 @@ def calibrate(graph: Graph, samples: Iterable[Mapping[str, Array]], method: str 
         raise AotError(f"unknown calibration method {method!r}", f"known methods: {', '.join(METHODS)}")
     low: dict[str, float] = {}
     high: dict[str, float] = {}
+    totals: dict[str, Array] = {}
     kept: dict[str, list[Array]] = {}
     count = 0
 
@@ -57,6 +62,8 @@ def calibrate(graph: Graph, samples: Iterable[Mapping[str, Array]], method: str 
                            "the data is in another range than the model expects, or the model overflows", name)
         low[name] = min(smallest, low.get(name, smallest))
         high[name] = max(largest, high.get(name, largest))
+        rows = data.reshape(-1, data.shape[-1] if data.ndim else 1)
+        totals[name] = totals.get(name, np.float64(0)) + rows.mean(axis=0, dtype=np.float64)
         if method != "minmax":
             step = -(-data.size // KEPT_PER_SAMPLE)
             kept.setdefault(name, []).append(data.reshape(-1)[count % step::step])
@@ -75,7 +82,7 @@ def calibrate(graph: Graph, samples: Iterable[Mapping[str, Array]], method: str 
     for name in low:
         seen = np.concatenate(kept[name]) if name in kept else np.empty(0)
         ranges[name] = _choose(method, low[name], high[name], seen, is_input=name in graph.inputs)
-    return Calibration(ranges, count, method)
+    return Calibration(ranges, {n: t / count for n, t in totals.items()}, count, method)
 
 
 def _choose(method: str, low: float, high: float, seen: Array, is_input: bool) -> Range:

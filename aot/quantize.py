@@ -7,7 +7,7 @@ from dataclasses import replace
 from aot.calibrate import Calibration
 from aot.errors import AotError
 from aot.interpret import site
-from aot.ir import Graph, Node, Quant, TensorType, Value
+from aot.ir import Array, Graph, Node, Quant, TensorType, Value
 from aot.ops.base import Op, affine
 from aot.ops.concat import Concat
 
@@ -34,7 +34,7 @@ def quantize(graph: Graph, calibration: Calibration) -> Graph:
             else:
                 quant = node.op.output_quant(found.low, found.high, FORMAT)
             out = Value(node.output, TensorType(FORMAT, out_type.shape, quant))
-            constants = node.op.quantize_constants(inputs, out)
+            constants = node.op.quantize_constants(inputs, out, _mean(calibration, inputs[0]))
         except AotError as error:
             raise error.at(f"{node.op.name} from {' + '.join(node.origin)}") from error
         names = []
@@ -51,6 +51,11 @@ def quantize(graph: Graph, calibration: Calibration) -> Graph:
     quantized = replace(graph, nodes=tuple(nodes), values={n: v for n, v in values.items() if n in used})
     prove(quantized)
     return quantized
+
+
+def _mean(calibration: Calibration, x: Value) -> Array:
+    """Mean of a value along its last axis."""
+    return calibration.means[x.name] if x.data is None else x.data.reshape(-1, x.type.shape[-1]).mean(axis=0)
 
 
 def prove(graph: Graph) -> dict[str, int]:

@@ -44,6 +44,9 @@ def opset(model: onnx.ModelProto) -> int:
 def modernize(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model in an opset that the operators can read."""
     version, newest = opset(model), onnx.defs.onnx_opset_version()
+    if not 0 < model.ir_version <= onnx.IR_VERSION:
+        raise AotError(f"the model's file format is version {model.ir_version}, the installed onnx knows 1 to "
+                       f"{onnx.IR_VERSION}", "export the model again, or install a newer onnx")
     if version > newest:
         raise AotError(f"the model uses opset {version}, the installed onnx knows up to {newest}",
                        f"export it with opset {newest}, or install a newer onnx")
@@ -54,7 +57,7 @@ def modernize(model: onnx.ModelProto) -> onnx.ModelProto:
         raise AotError(f"the model uses opset {version}", hint)
     try:
         return version_converter.convert_version(model, OLDEST_OPSET)
-    except (RuntimeError, ValueError) as error:
+    except (version_converter.ConvertError, RuntimeError, ValueError) as error:
         raise AotError(f"the model uses opset {version} and cannot be converted to {OLDEST_OPSET}: {error}",
                        hint) from error
 

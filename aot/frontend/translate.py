@@ -133,8 +133,9 @@ class _Reader:
 
     def _is_copy(self, node: onnx.NodeProto) -> bool:
         """Whether the node casts to the type which its input has."""
-        types = [f.elem_type if (f := self.evaluation.facts.get(n)) else None for n in (node.input[0], node.output[0])]
-        return node.op_type in ("Cast", "CastLike") and types[0] is not None and types[0] == types[1]
+        facts = [self.evaluation.facts.get(n) for n in (*node.input[:1], *node.output[:1])]
+        types = [f.elem_type for f in facts if f is not None]
+        return node.op_type in ("Cast", "CastLike") and len(types) == 2 and types[0] == types[1]
 
     def _read(self, index: int, node: onnx.NodeProto) -> None:
         if any(n and n not in self.names and not self.is_constant(n) for n in node.input):

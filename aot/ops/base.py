@@ -120,8 +120,11 @@ class Op:
         """Quantization of the output for a calibrated range; operators with a fixed output scale ignore the range."""
         return affine(low, high, format)
 
-    def quantize_constants(self, inputs: tuple[Value, ...], output: Value) -> tuple[Value, ...]:
-        """The inputs with constants turned into integers. ``inputs`` that are computed are quantized already."""
+    def quantize_constants(self, inputs: tuple[Value, ...], output: Value, mean: Array) -> tuple[Value, ...]:
+        """The inputs with constants turned into integers. ``inputs`` that are computed are quantized already.
+
+        ``mean``: the calibrated mean of the first input along its last axis, for the correction of biases.
+        """
         return tuple(v if v.data is None or v.type.format != "f32" else quantize_activation(v) for v in inputs)
 
     # --- the integer kernel --------------------------------------------------------------------------------------

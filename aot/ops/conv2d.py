@@ -93,8 +93,14 @@ class Conv2d(Op):
     def reference(self, *x: Array) -> Array:
         return apply_clamp(self._sums(x[0], x[1], 0.0) + x[2], self.clamp)
 
-    def quantize_constants(self, inputs: tuple[Value, ...], output: Value) -> tuple[Value, ...]:
-        return quantize_weights(inputs[0], inputs[1], inputs[2], output, axis=0)
+    def quantize_constants(self, inputs: tuple[Value, ...], output: Value, mean: Array) -> tuple[Value, ...]:
+        x, w, b = inputs
+        return quantize_weights(x, w, b, output, 0, lambda e: self._mean(e, mean))
+
+    def _mean(self, weights: Array, mean: Array) -> Array:
+        """Mean output per channel for inputs with these channel means; what padding does at the border is left out."""
+        rows = weights.sum(axis=(1, 2)).reshape(self.groups, -1, weights.shape[3])
+        return np.einsum("goi,gi->go", rows, mean.reshape(self.groups, -1)).reshape(-1)
 
     def _bias(self, site: Site) -> Array:
         x, w, b = site.inputs

@@ -50,8 +50,9 @@ class DepthwiseConv2d(Op):
     def reference(self, *x: Array) -> Array:
         return apply_clamp(self._sums(x[0], x[1], 0.0) + x[2], self.clamp).astype(np.float32)
 
-    def quantize_constants(self, inputs: tuple[Value, ...], output: Value) -> tuple[Value, ...]:
-        return quantize_weights(inputs[0], inputs[1], inputs[2], output, axis=2)
+    def quantize_constants(self, inputs: tuple[Value, ...], output: Value, mean: Array) -> tuple[Value, ...]:
+        x, w, b = inputs
+        return quantize_weights(x, w, b, output, 2, lambda e: e.sum(axis=(0, 1)) * np.repeat(mean, w.type.shape[2] // mean.size))
 
     def _bias(self, site: Site) -> Array:
         x, w, b = site.inputs

@@ -74,8 +74,9 @@ class FullyConnected(Op):
     def reference(self, *x: Array) -> Array:
         return apply_clamp(x[0] @ x[1].T + x[2], self.clamp)
 
-    def quantize_constants(self, inputs: tuple[Value, ...], output: Value) -> tuple[Value, ...]:
-        return quantize_weights(inputs[0], inputs[1], inputs[2], output, axis=0)
+    def quantize_constants(self, inputs: tuple[Value, ...], output: Value, mean: Array) -> tuple[Value, ...]:
+        x, w, b = inputs
+        return quantize_weights(x, w, b, output, 0, lambda e: e @ mean)
 
     def _bias(self, site: Site) -> Array:
         x, w, b = site.inputs

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from aot.errors import AotError
 from aot.ir import Array, Quant, TensorType, Value
-from aot.numerics import INT32_MAX, Multipliers, multipliers, quantize, requantize, round_half_up
+from aot.numerics import INT32_MAX, Multipliers, dequantize, multipliers, quantize, requantize, round_half_up
 from aot.ops.base import Clamp, Site, clamp_limits
 
 
-def quantize_weights(x: Value, w: Value, b: Value, y: Value, axis: int) -> tuple[Value, Value, Value]:
+def quantize_weights(x: Value, w: Value, b: Value, y: Value, axis: int,
+                     mean_output: Callable[[Array], Array]) -> tuple[Value, Value, Value]:
     """Float weights and bias to int8 (symmetric, one scale per output channel) and int32.
+
+    ``mean_output`` gives the mean output per channel for weights like these (without bias); what rounding the weights
+    shifts it by is taken out of the bias. Source: Nagel et al., "Data-Free Quantization Through Weight Equalization
+    and Bias Correction", section 4.2.
 
     A channel's scale is the finest that holds its weights in [-127, 127], but not so fine that its bias would leave
     2**29 or its multiplier would have fewer than 16 bits: such a channel contributes less than 2**-9 of an output
@@ -26,7 +33,9 @@ def quantize_weights(x: Value, w: Value, b: Value, y: Value, axis: int) -> tuple
     scale = np.maximum(scale, np.finfo(np.float32).tiny)
     quant = Quant(tuple(float(s) for s in scale), 0, axis)
     weights = quantize(w.data, quant, -127, 127).astype(np.int8)
-    biases = round_half_up(b.data.astype(np.float64) / (x.scale * scale))
+    error = dequantize(weights, quant).astype(np.float64) - w.data
+    corrected = b.data.astype(np.float64) - mean_output(error)
+    biases = round_half_up(corrected / (x.scale * scale))
     bias_quant = Quant(tuple(float(s) for s in x.scale * scale), 0, 0)
     return (x, Value(w.name, TensorType("s8", w.type.shape, quant), weights),
             Value(b.name, TensorType("s32", b.type.shape, bias_quant), biases.astype(np.int32)))
