@@ -33,9 +33,34 @@ app = typer.Typer(name="aot", help="Compile neural networks to fixed-point C for
 _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-Goal = StrEnum("Goal", list(OPTIMIZE_FLAGS))
-Precision = StrEnum("Precision", ["int8", "int16", "float32", "auto"])
-Method = StrEnum("Method", list(METHODS))
+
+class Goal(StrEnum):
+    """--optimize"""
+
+    speed = "speed"
+    balanced = "balanced"
+    size = "size"
+
+
+class Precision(StrEnum):
+    """--precision"""
+
+    int8 = "int8"
+    int16 = "int16"
+    float32 = "float32"
+    auto = "auto"
+
+
+class Method(StrEnum):
+    """--calibration"""
+
+    mse = "mse"
+    minmax = "minmax"
+    percentile = "percentile"
+
+
+DEFAULT = Method(DEFAULT_METHOD)
+assert [*Goal] == [*OPTIMIZE_FLAGS] and [*Method] == [*METHODS]
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="ONNX file.")]
 Data = Annotated[str | None, typer.Option(help="Calibration samples, .npz.")]
@@ -54,7 +79,7 @@ def compile_command(
     model: Model,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the generated project.")],
     data: Data = None, target: TargetName = "c99", name: Name = None, optimize: Optimize = Goal.balanced,
-    precision: Format = Precision.int8, calibration: Calibration = Method(DEFAULT_METHOD),
+    precision: Format = Precision.int8, calibration: Calibration = DEFAULT,
     ram: Ram = None, flash: Flash = None,
 ) -> None:
     """Compile MODEL to a folder of C sources."""
@@ -70,7 +95,7 @@ def verify_command(
     data: Annotated[str, typer.Option(help="Evaluation samples, .npz, with labels y if there are any.")],
     calib: Annotated[str | None, typer.Option(help="Calibration samples; default: the evaluation samples.")] = None,
     target: TargetName = "c99", name: Name = None, optimize: Optimize = Goal.balanced,
-    precision: Format = Precision.int8, calibration: Calibration = Method(DEFAULT_METHOD),
+    precision: Format = Precision.int8, calibration: Calibration = DEFAULT,
     ram: Ram = None, flash: Flash = None, json_file: Json = None,
 ) -> None:
     """Compare the float model, the numpy twin and the compiled C, layer by layer."""
@@ -83,8 +108,9 @@ def verify_command(
     if json_file != "-":
         _print_verification(result)
     if result.mismatches:
-        raise AotError(f"the compiled C differs from its numpy twin in {result.mismatches} of {result.elements} "
-                       f"elements, first in {result.first_mismatch}", "this is an error in the compiler; please report it")
+        raise AotError(f"the compiled C differs from its numpy twin in {result.mismatches} of "
+                       f"{result.elements} elements, first in {result.first_mismatch}",
+                       "this is an error in the compiler; please report it")
 
 
 @app.command("bench")
@@ -92,7 +118,7 @@ def bench_command(
     model: Model,
     target: Annotated[str, typer.Option(help="See `aot targets`.")],
     data: Data = None, name: Name = None, optimize: Optimize = Goal.balanced, precision: Format = Precision.int8,
-    calibration: Calibration = Method(DEFAULT_METHOD), ram: Ram = None, flash: Flash = None, json_file: Json = None,
+    calibration: Calibration = DEFAULT, ram: Ram = None, flash: Flash = None, json_file: Json = None,
 ) -> None:
     """Run MODEL on an emulated board: instructions, bytes of flash and RAM, and bytes equal to this machine's."""
     net = _compile(model, data, target, name, optimize, precision, calibration, ram, flash)

@@ -120,7 +120,8 @@ def _fit(name: str, array: Array, shape: tuple[int, ...], where: str) -> Array:
         raise AotError(f"{where}: the array for {name!r} holds {array.dtype}, not numbers", node=name)
     tail = array.shape[1:]
     if array.ndim == 0 or (tail != shape and not (shape and shape[0] == 1 and tail == shape[1:])):
-        expected = " or ".join(str(["samples", *s]) for s in dict.fromkeys((shape[1:] if shape[:1] == (1,) else shape, shape)))
+        known = dict.fromkeys((shape[1:] if shape[:1] == (1,) else shape, shape))
+        expected = " or ".join(str(["samples", *s]) for s in known)
         raise AotError(f"{where}: the array for {name!r} has shape {list(array.shape)}",
                        f"expected {expected.replace(chr(39), '')}", name)
     if array.dtype.kind == "f" and not np.isfinite(array).all():

@@ -46,7 +46,8 @@ class Port:
 
 
 def emit(graph: Graph, program: Program, plan: Plan, target: Target, name: str, optimize: str,
-         golden: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]], report: Mapping[str, Any]) -> dict[str, str]:
+         golden: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]], report: Mapping[str, Any],
+         ) -> dict[str, str]:
     """All files of the generated project, by path. ``golden``: pairs of quantized inputs and outputs, by name."""
     env = _environment()
     context: dict[str, Any] = {
@@ -55,8 +56,8 @@ def emit(graph: Graph, program: Program, plan: Plan, target: Target, name: str, 
         "arena_bytes": max(plan.size, 1), "align": target.align, "runtime_version": RUNTIME_VERSION,
         "layers": [_layer(env, s, name, target) for s in program.steps],
         "constants": [_array(f"{name}_{n}", data) for n, data in program.constants.items()],
-        "golden": [{"inputs": [_numbers(x[i]) for i in graph.inputs], "outputs": [_numbers(y[o]) for o in graph.outputs]}
-                   for x, y in golden],
+        "golden": [{"inputs": [_numbers(x[i]) for i in graph.inputs],
+                    "outputs": [_numbers(y[o]) for o in graph.outputs]} for x, y in golden],
     }
     files = {
         f"include/{name}.h": "model.h.j2",

@@ -25,7 +25,8 @@ class Runner:
     def __init__(self, name: str, files: Mapping[str, str], graph: Graph, steps: str = "") -> None:
         self.name, self.graph = name, graph
         self._folder = tempfile.TemporaryDirectory(prefix="aot-host-")
-        parameters = ", ".join(["void *arena", *["const int8_t *"] * len(graph.inputs), *["int8_t *"] * len(graph.outputs)])
+        parameters = ", ".join(["void *arena", *["const int8_t *"] * len(graph.inputs),
+                                *["int8_t *"] * len(graph.outputs)])
         cdef = f"int {name}_run({parameters});"
         if steps:  # a file that includes the project's own source, so that it can call single layers
             files = {p: t for p, t in files.items() if p != f"src/{name}.c"} | {

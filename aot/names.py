@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_KEYWORDS = frozenset(
-    "alignas alignof and and_eq asm atomic auto bitand bitor bool break case catch char class compl concept const "
-    "consteval constexpr constinit const_cast continue co_await co_return co_yield decltype default delete do double "
-    "dynamic_cast else enum explicit export extern false float for friend goto if import inline int long main module "
-    "mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public register "
-    "reinterpret_cast requires restrict return short signed sizeof static static_assert static_cast struct switch "
-    "template this thread_local throw true try typedef typeid typename union unsigned using virtual void volatile "
-    "wchar_t while xor xor_eq NULL EOF assert errno memcpy memset memmove linux unix i386".split())
+_KEYWORDS = frozenset((
+    "alignas", "alignof", "and", "and_eq", "asm", "atomic", "auto", "bitand", "bitor", "bool", "break",
+    "case", "catch", "char", "class", "compl", "concept", "const", "consteval", "constexpr", "constinit",
+    "const_cast", "continue", "co_await", "co_return", "co_yield", "decltype", "default", "delete", "do",
+    "double", "dynamic_cast", "else", "enum", "explicit", "export", "extern", "false", "float", "for",
+    "friend", "goto", "if", "import", "inline", "int", "long", "main", "module", "mutable", "namespace",
+    "new", "noexcept", "not", "not_eq", "nullptr", "operator", "or", "or_eq", "private", "protected",
+    "public", "register", "reinterpret_cast", "requires", "restrict", "return", "short", "signed", "sizeof",
+    "static", "static_assert", "static_cast", "struct", "switch", "template", "this", "thread_local", "throw",
+    "true", "try", "typedef", "typeid", "typename", "union", "unsigned", "using", "virtual", "void",
+    "volatile", "wchar_t", "while", "xor", "xor_eq", "NULL", "EOF", "assert", "errno", "memcpy", "memset",
+    "memmove", "linux", "unix", "i386",
+))
 
 
 def identifier(text: str, fallback: str = "model", limit: int = 48) -> str:

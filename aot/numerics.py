@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from aot.errors import AotError
 from aot.ir import Array, Quant
@@ -28,12 +29,13 @@ def f32(x: float) -> float:
     return float(np.float32(x))
 
 
-def quantize(x: Array, quant: Quant, low: int, high: int) -> Array:
+def quantize(x: ArrayLike, quant: Quant, low: int, high: int) -> Array:
     """Real numbers to integers: ``clamp(round(x / scale) + zero)``; int64, ties up. NaN becomes the zero point."""
-    scale = _scale(quant, x.ndim)
+    real = np.asarray(x, dtype=np.float64)
+    scale = _scale(quant, real.ndim)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        steps = np.nan_to_num(np.asarray(x, dtype=np.float64) / scale, nan=0.0, posinf=2.0**40, neginf=-(2.0**40))
-    return np.clip(round_half_up(np.clip(steps, -(2.0**40), 2.0**40)) + quant.zero, low, high)
+        steps = np.nan_to_num(real / scale, nan=0.0, posinf=2.0**40, neginf=-(2.0**40))
+    return np.asarray(np.clip(round_half_up(np.clip(steps, -(2.0**40), 2.0**40)) + quant.zero, low, high))
 
 
 def dequantize(q: Array, quant: Quant) -> Array:
@@ -44,7 +46,7 @@ def dequantize(q: Array, quant: Quant) -> Array:
 def _scale(quant: Quant, rank: int) -> Array:
     """The scale, in a shape that broadcasts against a tensor of that rank."""
     if quant.axis is None:
-        return np.float64(quant.scale[0])
+        return np.asarray(quant.scale[0], np.float64)
     return np.asarray(quant.scale, np.float64).reshape([-1 if i == quant.axis else 1 for i in range(rank)])
 
 

@@ -192,7 +192,9 @@ def _sharings(steps: list[Step], buffers: Mapping[str, Buffer]) -> tuple[Sharing
     found = []
     for i, step in enumerate(steps):
         out = step.output
-        if out.space != "arena" or buffers[out.name].first != i or buffers[out.name].nbytes != step.site.output.type.nbytes:
+        if out.space != "arena" or buffers[out.name].first != i:
+            continue
+        if buffers[out.name].nbytes != step.site.output.type.nbytes:
             continue
         allowed: dict[str, list[Overlap | None]] = {}
         for k, place in zip(step.site.node.op.operands(step.site), step.operands, strict=True):

@@ -61,7 +61,7 @@ class Add(Op):
         ma, mb, constant, shift = self._fixed_point(site)
         acc = x[0].astype(np.int64) * ma + x[1].astype(np.int64) * mb + constant
         assert_int32(acc, site.node.name)
-        return np.clip(acc >> shift, *clamp_limits(self.clamp, site.output)).astype(np.int8)
+        return np.asarray(np.clip(acc >> shift, *clamp_limits(self.clamp, site.output)), np.int8)
 
     def prove(self, site: Site) -> int:
         ma, mb, constant, _ = self._fixed_point(site)

@@ -68,7 +68,7 @@ class AveragePool2d(Op):
         inside = self.window.counts(height, width)
         mult = self._mult(site)
         y = requantize(acc, Multipliers(mult.m[inside][..., None], mult.shift)) + site.output.zero
-        return np.clip(y, *clamp_limits(self.clamp, site.output)).astype(np.int8)
+        return np.asarray(np.clip(y, *clamp_limits(self.clamp, site.output)), np.int8)
 
     def prove(self, site: Site) -> int:
         full = self.window.kernel[0] * self.window.kernel[1]

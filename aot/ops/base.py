@@ -130,7 +130,7 @@ class Op:
     # --- the integer kernel --------------------------------------------------------------------------------------
 
     def simulate(self, site: Site, *x: Array) -> Array:
-        """The C kernel in numpy, bit for bit. Inputs and output are integer arrays; asserts its accumulators' bounds."""
+        """The C kernel in numpy, bit for bit. Inputs and output are integer arrays; asserts the bounds of sums."""
         raise AssertionError(f"{self.name} has no integer kernel")
 
     def prove(self, site: Site) -> int | None:
@@ -223,7 +223,7 @@ def quantize_activation(value: Value, format: str = "s8") -> Value:
 def clamp_limits(clamp: Clamp, output: Value) -> tuple[int, int]:
     """The integer bounds of a fused activation in the output's quantization."""
     low, high = LIMITS[output.type.format]
-    bounds = [int(quantize(np.float64(b), output.quant, low, high)) if b is not None else None for b in clamp]
+    bounds = [int(quantize(b, output.quant, low, high)) if b is not None else None for b in clamp]
     return (low if bounds[0] is None else bounds[0], high if bounds[1] is None else bounds[1])
 
 

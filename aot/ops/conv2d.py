@@ -100,7 +100,7 @@ class Conv2d(Op):
     def _mean(self, weights: Array, mean: Array) -> Array:
         """Mean output per channel for inputs with these channel means; what padding does at the border is left out."""
         rows = weights.sum(axis=(1, 2)).reshape(self.groups, -1, weights.shape[3])
-        return np.einsum("goi,gi->go", rows, mean.reshape(self.groups, -1)).reshape(-1)
+        return np.asarray(np.einsum("goi,gi->go", rows, mean.reshape(self.groups, -1)).reshape(-1))
 
     def _bias(self, site: Site) -> Array:
         x, w, b = site.inputs

@@ -45,14 +45,15 @@ class DepthwiseConv2d(Op):
     def _sums(self, x: Array, w: Array, fill: float) -> Array:
         patches = self.window.patches(x, fill)
         repeated = np.repeat(patches, w.shape[2] // x.shape[3], axis=5)
-        return np.einsum("nyxijc,ijc->nyxc", repeated, w)
+        return np.asarray(np.einsum("nyxijc,ijc->nyxc", repeated, w))
 
     def reference(self, *x: Array) -> Array:
         return apply_clamp(self._sums(x[0], x[1], 0.0) + x[2], self.clamp).astype(np.float32)
 
     def quantize_constants(self, inputs: tuple[Value, ...], output: Value, mean: Array) -> tuple[Value, ...]:
         x, w, b = inputs
-        return quantize_weights(x, w, b, output, 2, lambda e: e.sum(axis=(0, 1)) * np.repeat(mean, w.type.shape[2] // mean.size))
+        means = np.repeat(mean, w.type.shape[2] // mean.size)
+        return quantize_weights(x, w, b, output, 2, lambda e: e.sum(axis=(0, 1)) * means)
 
     def _bias(self, site: Site) -> Array:
         x, w, b = site.inputs

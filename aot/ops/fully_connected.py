@@ -56,7 +56,7 @@ class FullyConnected(Op):
             c = node.const(b, 2, "bias")
             assert c is not None
             if c.size not in (1, matrix.shape[0]) or (c.ndim and c.shape[-1] not in (1, matrix.shape[0])):
-                raise AotError(f"a bias of shape {list(c.shape)} is not one number for each of {matrix.shape[0]} outputs")
+                raise AotError(f"a bias of shape {list(c.shape)} is not one for each of {matrix.shape[0]} outputs")
             bias = bias + beta * c.astype(np.float64).reshape(-1)
         inputs = [x, b.constant(np.ascontiguousarray(alpha * matrix, np.float32), hint + ".weights"),
                   b.constant(bias, hint + ".bias")]

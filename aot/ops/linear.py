@@ -74,7 +74,7 @@ def channel_multipliers(site: Site, bound: Array) -> Multipliers:
 def finish(acc: Array, mult: Multipliers, site: Site, clamp: Clamp) -> Array:
     """Accumulators to int8 outputs: requantize, add the zero point, clamp."""
     low, high = clamp_limits(clamp, site.output)
-    return np.clip(requantize(acc, mult) + site.output.zero, low, high).astype(np.int8)
+    return np.asarray(np.clip(requantize(acc, mult) + site.output.zero, low, high), np.int8)
 
 
 def output_dims(site: Site, mult: Multipliers, clamp: Clamp) -> dict[str, int]:

@@ -55,7 +55,7 @@ class Mul(Op):
         a, b = site.inputs[0], site.inputs[1]
         acc = (x[0].astype(np.int64) - a.zero) * (x[1].astype(np.int64) - b.zero)
         y = requantize(acc, self._mult(site)) + site.output.zero
-        return np.clip(y, *clamp_limits(self.clamp, site.output)).astype(np.int8)
+        return np.asarray(np.clip(y, *clamp_limits(self.clamp, site.output)), np.int8)
 
     def prove(self, site: Site) -> int:
         return 31 - ((255 * 255) << self._mult(site).shift).bit_length()

@@ -62,7 +62,7 @@ class Pad(Op):
         return self._pad(x[0], self.value)
 
     def _fill(self, site: Site) -> int:
-        return int(quantize(np.float64(self.value), site.output.quant, *LIMITS["s8"]))
+        return int(quantize(self.value, site.output.quant, *LIMITS["s8"]))
 
     def simulate(self, site: Site, *x: Array) -> Array:
         return self._pad(x[0], self._fill(site))

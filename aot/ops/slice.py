@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -119,7 +120,7 @@ def _gather(node: OnnxNode, b: Builder) -> str:
     assert indices is not None
     wanted = [int(i) + (shape[axis] if i < 0 else 0) for i in indices.reshape(-1)]
     step = wanted[1] - wanted[0] if len(wanted) > 1 else 1
-    if step == 0 or any(c - a != step for a, c in zip(wanted, wanted[1:], strict=False)):
+    if step == 0 or any(c - a != step for a, c in pairwise(wanted)):
         raise AotError("Gather of positions that do not step evenly is not supported")
     out = b.add(Slice.along(shape, axis, wanted[0], len(wanted), step), [x], node.outputs[0] + ".slice")
     return b.add(Reshape((*shape[:axis], *indices.shape, *shape[axis + 1:])), [out], node.outputs[0])

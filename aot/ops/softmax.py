@@ -51,19 +51,19 @@ class Softmax(Op):
 
     def reference(self, *x: Array) -> Array:
         e = np.exp(x[0].astype(np.float64) - x[0].max(axis=-1, keepdims=True))
-        return (e / e.sum(axis=-1, keepdims=True)).astype(np.float32)
+        return np.asarray(e / e.sum(axis=-1, keepdims=True), np.float32)
 
     def output_quant(self, low: float, high: float, format: str) -> Quant:
         return OUTPUT
 
     def _table(self, site: Site) -> Array:
-        return np.floor(np.exp(-site.inputs[0].scale * np.arange(256)) * 65535 + 0.5).astype(np.uint16)
+        return np.asarray(np.floor(np.exp(-site.inputs[0].scale * np.arange(256)) * 65535 + 0.5), np.uint16)
 
     def simulate(self, site: Site, *x: Array) -> Array:
         distance = x[0].max(axis=-1, keepdims=True).astype(np.int64) - x[0]
         e = self._table(site)[distance].astype(np.int64)
         total = e.sum(axis=-1, keepdims=True)
-        return np.minimum((e * 256 + total // 2) // total - 128, 127).astype(np.int8)
+        return np.asarray(np.minimum((e * 256 + total // 2) // total - 128, 127), np.int8)
 
     def prove(self, site: Site) -> int:
         length = site.output.type.shape[-1]

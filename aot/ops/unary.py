@@ -19,7 +19,7 @@ def _erf(x: Array) -> Array:
     """The error function, from the Python standard library's."""
     from math import erf
 
-    return np.vectorize(erf, otypes=[np.float64])(x)
+    return np.asarray(np.vectorize(erf, otypes=[np.float64])(x))
 
 
 def _sigmoid(x: Array) -> Array:
@@ -63,8 +63,9 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 
 #: ONNX operators read by name alone, with the attributes (and defaults) that become parameters.
 _PLAIN: Mapping[str, tuple[tuple[str, float], ...]] = {
-    **{name: () for name in ("Abs", "Neg", "Exp", "Sqrt", "Reciprocal", "Log", "Sin", "Cos", "Atan", "Erf", "Sign",
-                             "Floor", "Ceil", "Round", "Sigmoid", "Tanh", "Softplus", "Softsign", "Mish", "HardSwish")},
+    **dict.fromkeys((
+        "Abs", "Neg", "Exp", "Sqrt", "Reciprocal", "Log", "Sin", "Cos", "Atan", "Erf", "Sign", "Floor",
+        "Ceil", "Round", "Sigmoid", "Tanh", "Softplus", "Softsign", "Mish", "HardSwish"), ()),
     "HardSigmoid": (("alpha", 0.2), ("beta", 0.5)),
     "LeakyRelu": (("alpha", 0.01),),
     "Elu": (("alpha", 1.0),),

@@ -20,7 +20,7 @@ Pads = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Window:
-    """Geometry of a 2-D window: kernel, stride and dilation as (height, width), padding as (top, left, bottom, right)."""
+    """A 2-D window: kernel, stride and dilation as (height, width), padding as (top, left, bottom, right)."""
 
     kernel: Pair
     stride: Pair = (1, 1)
@@ -57,7 +57,7 @@ class Window:
 
     def counts(self, height: int, width: int) -> Array:
         """Number of window elements that lie inside the input, shape [OH, OW]."""
-        return self.patches(np.ones((1, height, width, 1), np.int64), 0).sum(axis=(3, 4, 5))[0]
+        return np.asarray(self.patches(np.ones((1, height, width, 1), np.int64), 0).sum(axis=(3, 4, 5))[0])
 
     def dims(self, in_shape: tuple[int, ...], out_shape: tuple[int, ...]) -> dict[str, int]:
         """The named numbers of a kernel over this window."""

@@ -82,7 +82,9 @@ def _rewrite(b: Builder, node: Node, inputs: tuple[str, ...], made: dict[str, No
             return x
         if before is not None and isinstance(before.op, Transpose):
             perm = tuple(before.op.perm[p] for p in op.perm)
-            return before.inputs[0] if perm == tuple(range(len(perm))) else b.add(Transpose(perm), before.inputs, node.output)
+            if perm == tuple(range(len(perm))):
+                return before.inputs[0]
+            return b.add(Transpose(perm), before.inputs, node.output)
         if _keeps_order(shape, op.perm):
             return b.add(Reshape(tuple(shape[p] for p in op.perm)), [x], node.output)
         return None
