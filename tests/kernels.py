@@ -85,6 +85,22 @@ def worst_steps(made: Project, sample: int = 0) -> float:
     return worst
 
 
+def steps_from_reference(made: Project, sample: int = 0) -> float:
+    """Largest difference between twin and float meaning of the last node, in steps of its output.
+
+    Both get the same inputs and, other than in :func:`worst_steps`, the same rounded constants: what is left is the
+    error of the integer arithmetic. The graph has to be one node.
+    """
+    (node,) = made.graph.nodes
+    values = [made.graph.values[i] for i in node.inputs]
+    given = [made.inputs[sample][v.name] if v.data is None else v.data for v in values]
+    quant = made.graph.values[node.output].quant
+    exact = node.op.reference(*(dequantize(q, v.quant).astype(np.float64) for q, v in zip(given, values, strict=True)))
+    low, high = LIMITS["s8"]
+    ideal = np.clip(exact / quant.scale[0] + quant.zero, low, high)
+    return float(np.abs(ideal - made.outputs[sample][node.output]).max(initial=0))
+
+
 def labels(cases: Sequence[tuple[str, Case]]) -> list[str]:
     """Test identifiers."""
     return [f"{name}-{i}" for i, (name, _) in enumerate(cases)]

@@ -94,6 +94,9 @@ class Op:
     onnx: ClassVar[tuple[str, ...]] = ()
     #: Whether the output keeps the quantization of the first input (data movement, max).
     same_quant: ClassVar[bool] = False
+    #: How far the integers may be from :meth:`reference` of the same (dequantized) inputs and constants, in steps of
+    #: the output: half a step for the one rounding, and what multipliers of 16 bits or more add.
+    error: ClassVar[float] = 0.51
 
     # --- meaning -------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,93 @@
+"""Every operator's every case: float meaning, integer twin, C on this machine and on every emulated processor."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import battery
+import numpy as np
+import pytest
+from kernels import Project, graph_of, project, steps_from_reference
+
+from aot.ops import OPS
+from aot.ops.base import Op
+from aot.targets import TARGETS
+
+IDS = [op.name for op in OPS]
+
+
+def projects(op: type[Op], target: str) -> dict[str, Project]:
+    """A generated project for each of the operator's cases, for a target."""
+    made = {}
+    for i, case in enumerate(op.cases()):
+        name = f"{op.name}_{i}"
+        made[name] = project(graph_of(case), TARGETS[target], name, seed=i)
+    return made
+
+
+@pytest.fixture(params=battery.COMPILERS)
+def compiler(request: pytest.FixtureRequest) -> Iterator[str]:
+    battery.need(request.param)
+    yield request.param
+
+
+@pytest.mark.parametrize("op", OPS, ids=IDS)
+def test_operators_have_cases(op: type[Op]) -> None:
+    assert list(op.cases())
+
+
+@pytest.mark.parametrize("op", OPS, ids=IDS)
+def test_twin_is_near_the_float_meaning(op: type[Op]) -> None:
+    for name, made in projects(op, "c99").items():
+        for sample in range(len(made.inputs)):
+            assert steps_from_reference(made, sample) <= op.error, f"{name}, vector {sample}: {made.graph}"
+
+
+@pytest.mark.parametrize("isa", battery.ISAS)
+@pytest.mark.parametrize("op", OPS, ids=IDS)
+def test_c_equals_twin(op: type[Op], isa: str, compiler: str, tmp_path: Path) -> None:
+    """Under strict warnings and sanitizers, with an arena, inputs and outputs that end where they say."""
+    battery.check(projects(op, battery.ISAS[isa]), tmp_path, compiler)
+
+
+# --- the tests above would notice --------------------------------------------------------------------------------
+
+def broken(pattern: str, by: str) -> dict[str, Project]:
+    """The cases of average pooling with one line of the generated C spoilt."""
+    made = projects(next(op for op in OPS if op.name == "average_pool2d"), "c99")
+    spoilt = {}
+    for name, one in made.items():
+        path = f"src/{name}.c"
+        text, count = re.subn(pattern, by, one.files[path])
+        assert count, "nothing to spoil"
+        spoilt[name] = replace(one, files={**one.files, path: text})
+    return spoilt
+
+
+def test_a_wrong_byte_is_seen(tmp_path: Path, compiler: str) -> None:
+    with pytest.raises(AssertionError, match="Mismatched elements"):
+        battery.check(broken(r"int32_t sum = 0;", "int32_t sum = 99;"), tmp_path, compiler)
+
+
+@pytest.mark.parametrize("line", [
+    "input[IN_H * IN_W * IN_C]",  # one byte behind an input
+    "input[-1]",
+])
+def test_a_stray_read_is_seen(line: str, tmp_path: Path, compiler: str) -> None:
+    with pytest.raises(AssertionError, match="heap-buffer-overflow"):
+        battery.check(broken(r"int32_t count = 0;", f"int32_t count = 0; sum += BATCH == 1 ? {line} : 0;"),
+                      tmp_path, compiler)
+
+
+def test_signed_overflow_is_seen(tmp_path: Path, compiler: str) -> None:
+    with pytest.raises(AssertionError, match="signed integer overflow"):
+        battery.check(broken(r"\+\+count;", "++count; sum += (y + x + 1) * 2147483647;"), tmp_path, compiler)
+
+
+def test_a_step_of_difference_in_meaning_is_seen() -> None:
+    made = next(iter(projects(OPS[0], "c99").values()))
+    wrong = tuple({n: np.where(y < 127, y + 1, y - 1) for n, y in out.items()} for out in made.outputs)
+    assert steps_from_reference(replace(made, outputs=wrong)) > OPS[0].error
