@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from aot import bench as bench_model
 from aot import data as sample_data
 from aot.calibrate import DEFAULT_METHOD, METHODS
 from aot.compiler import Net
-from aot.errors import AotError
+from aot.errors import AotError, printable
 from aot.inspect import inspect as inspect_model
 from aot.targets import OPTIMIZE_FLAGS, TARGETS
 from aot.verify import Verification
@@ -86,7 +87,7 @@ def compile_command(
     net = _compile(model, data, target, name, optimize, precision, calibration, ram, flash)
     net.write(output)
     _out.print(escape(str(net.report)))
-    _out.print(f"written to {escape(str(output))}")
+    _out.print(f"written to {escape(printable(str(output)))}")
 
 
 @app.command("verify")
@@ -146,6 +147,9 @@ def targets_command() -> None:
 
 def main() -> None:
     """Entry point: refusals become a message and exit status 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a name in letters which the terminal does not have is no reason to stop
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except AotError as error:
@@ -182,10 +186,13 @@ def _write_json(file: str | None, content: dict[str, Any]) -> None:
     if file is None:
         return
     text = json.dumps(content, indent=2) + "\n"
+    path = Path(file)
     if file == "-":
         sys.stdout.write(text)
+    elif path.exists() and not path.is_file() and not path.is_dir():  # a pipe or a device stays what it is
+        path.write_text(text, encoding="utf-8")
     else:
-        path = Path(file)
+        path = path.resolve()
         write({path.name: text}, path.parent)
 
 
@@ -194,7 +201,7 @@ def _print_verification(v: Verification) -> None:
         return "-" if x is None else f"{100 * x:.2f} %"
     table = Table("layer", "type", "SQNR dB")
     for layer in v.layers:
-        table.add_row(escape(layer.name), layer.type, f"{layer.sqnr_db:.1f}")
+        table.add_row(escape(printable(layer.name)), layer.type, f"{layer.sqnr_db:.1f}")
     _out.print(table)
     _out.print(f"samples            {v.samples}")
     if v.metric == "top1":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from aot.errors import AotError
@@ -13,31 +14,50 @@ from aot.errors import AotError
 def write(files: Mapping[str, str], folder: Path) -> None:
     """Write all files below the folder, which is made if needed. Other files in it are left alone.
 
-    Everything is written to a new folder beside it first; a failure there removes it and changes nothing.
+    Everything is written to a hidden folder first, and moved from there. If that fails, an AotError says why, and
+    everything is as it was.
     """
-    made: Path | None = None
     try:
-        parent = folder.absolute().parent
-        parent.mkdir(parents=True, exist_ok=True)
         if folder.exists() and not folder.is_dir():
             raise AotError(f"{folder} exists and is not a folder", "choose another output folder")
-        made = Path(tempfile.mkdtemp(prefix=".aot-", dir=parent))
-        for path, text in files.items():
-            target = made / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8", newline="\n")
-        if not folder.exists():
-            made.chmod(0o755)
-            made.replace(folder)
-            made = None
-            return
-        for path in files:
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        for path in files:
-            (made / path).replace(folder / path)
+        with ExitStack() as undo:  # what to do, last first, if anything fails
+            _make(folder.absolute().parent, undo)
+            # inside the folder if there is one: the one above may belong to someone else, or to another disk
+            made = Path(tempfile.mkdtemp(prefix=".aot-", dir=folder if folder.exists() else folder.absolute().parent))
+            undo.callback(shutil.rmtree, made, ignore_errors=True)
+            for path, text in files.items():
+                target = made / "new" / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(text, encoding="utf-8", newline="\n")
+            if not folder.exists():
+                (made / "new").replace(folder)
+            else:
+                for path in files:
+                    _move(made / "new" / path, folder / path, made / "old" / path, undo)
+            undo.pop_all()
+        shutil.rmtree(made, ignore_errors=True)
     except OSError as error:
         raise AotError(f"cannot write to {folder}: {error.strerror or error}",
                        "choose a folder that you may write to") from error
-    finally:
-        if made is not None:
-            shutil.rmtree(made, ignore_errors=True)
+
+
+def _make(folder: Path, undo: ExitStack) -> None:
+    """Make a folder and those above it."""
+    if not folder.is_dir():
+        _make(folder.parent, undo)
+        folder.mkdir()
+        undo.callback(folder.rmdir)
+
+
+def _move(new: Path, target: Path, old: Path, undo: ExitStack) -> None:
+    """Move a file to where it belongs, and the one that was there out of the way."""
+    _make(target.parent, undo)
+    if target.is_dir() and not target.is_symlink():
+        raise IsADirectoryError(0, f"{target} is a folder")
+    if target.exists() or target.is_symlink():
+        old.parent.mkdir(parents=True, exist_ok=True)
+        target.replace(old)
+        undo.callback(old.replace, target)
+    else:
+        undo.callback(target.unlink, missing_ok=True)
+    new.replace(target)
