@@ -15,7 +15,7 @@ FLOORS = (
     "__init__",
     "bench verify inspect",
     "compiler",
-    "host",
+    "host emulate",
     "build",
     "emit report write",
     "plan",
@@ -28,7 +28,7 @@ FLOORS = (
     "ops",
     "builder",
     "numerics",
-    "targets names",
+    "targets names elf",
     "ir",
     "errors",
 )
