@@ -43,12 +43,6 @@ struct range {
     int region;
 };
 
-/* Consecutive instructions of one translated block which belong to one region. */
-struct stretch {
-    int region;
-    uint64_t instructions;
-};
-
 static struct range *ranges;
 static size_t range_count;
 static FILE *counts;
@@ -72,35 +66,26 @@ static int region_of(uint64_t address)
 
 static void on_executed(unsigned int processor, void *data)
 {
-    const struct stretch *const stretch = data;
+    const int region = (int)(intptr_t)data;
     (void)processor;
-    if (stretch->region != CALLERS && stretch->region != current) {
+    if (region != CALLERS && region != current) {
         if (current != BENCH) {
-            fprintf(counts, stretch->region == BENCH ? "%d:%llu\n" : "%d:%llu ", current, (unsigned long long)executed);
+            fprintf(counts, region == BENCH ? "%d:%llu\n" : "%d:%llu ", current, (unsigned long long)executed);
         }
-        current = stretch->region;
+        current = region;
         executed = 0;
     }
-    executed += stretch->instructions;
+    ++executed;
 }
 
 static void on_translated(qemu_plugin_id_t id, struct qemu_plugin_tb *block)
 {
     const size_t n = qemu_plugin_tb_n_insns(block);
-    struct stretch *stretch = NULL;
     (void)id;
     for (size_t i = 0; i < n; ++i) {
         struct qemu_plugin_insn *const insn = qemu_plugin_tb_get_insn(block, i);
         const int region = region_of(qemu_plugin_insn_vaddr(insn));
-        if (stretch == NULL || stretch->region != region) {
-            stretch = calloc(1, sizeof *stretch);
-            if (stretch == NULL) {
-                abort();
-            }
-            stretch->region = region;
-            qemu_plugin_register_vcpu_insn_exec_cb(insn, on_executed, QEMU_PLUGIN_CB_NO_REGS, stretch);
-        }
-        ++stretch->instructions;
+        qemu_plugin_register_vcpu_insn_exec_cb(insn, on_executed, QEMU_PLUGIN_CB_NO_REGS, (void *)(intptr_t)region);
     }
 }
 
