@@ -125,8 +125,7 @@ def steps_from_reference(made: Project, sample: int = 0) -> tuple[float, float]:
         return (q.astype(np.float64) - value.quant.zero) * scale
 
     exact = node.op.reference(*(real(q, v) for q, v in zip(given, values, strict=True)))
-    low, high = LIMITS["s8"]
-    ideal = np.clip(np.nan_to_num(exact, nan=0.0, posinf=np.inf, neginf=-np.inf) / quant.scale[0] + quant.zero, low, high)
+    ideal = np.clip(np.where(np.isnan(exact), 0.0, exact) / quant.scale[0] + quant.zero, *LIMITS["s8"])
     return (float(np.abs(ideal - made.outputs[sample][node.output]).max(initial=0)),
             node.op.error_bound(site(made.graph, node)))
 

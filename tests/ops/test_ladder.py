@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import battery
+import boards
 import numpy as np
 import pytest
 from kernels import Project, graph_of, project, steps_from_reference, wrapped
@@ -57,6 +58,16 @@ def test_twin_is_near_the_float_meaning(op: type[Op]) -> None:
 def test_c_equals_twin(op: type[Op], isa: str, compiler: str, tmp_path: Path) -> None:
     """Under strict warnings and sanitizers, with an arena, inputs and outputs that end where they say."""
     battery.check(projects(op, battery.ISAS[isa]), tmp_path, compiler)
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("target", boards.BOARDS)
+def test_boards_equal_twin(target: str) -> None:
+    """All cases of all operators in one program, on an emulated processor."""
+    made: dict[str, Project] = {}
+    for op in OPS:
+        made |= projects(op, target)
+    boards.check(made, target)
 
 
 # --- in place ----------------------------------------------------------------------------------------------------

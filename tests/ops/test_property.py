@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import battery
+import boards
 import numpy as np
 import pytest
 from drawn import CASES, Scaled, scaled
@@ -56,6 +57,23 @@ def test_c_equals_twin(name: str) -> None:
         if projects:
             with tempfile.TemporaryDirectory() as folder:
                 battery.check(projects, Path(folder), build.host_compiler())
+
+    check()
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("target", boards.BOARDS)
+def test_boards_equal_twin(target: str) -> None:
+    """Some cases of all operators in one program, on an emulated processor."""
+    @settings(bounded, max_examples=3, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+    @given(st.tuples(*(st.tuples(*[scaled(cases)] * 2) for cases in CASES.values())))
+    def check(drawn: tuple[tuple[Scaled, ...], ...]) -> None:
+        projects: dict[str, Project] = {}
+        for name, some in zip(CASES, drawn, strict=True):
+            for i, one in enumerate(some):
+                if (found := made(one, target, f"{name}_{i}")) is not None:
+                    projects[f"{name}_{i}"] = found
+        boards.check(projects, target)
 
     check()
 
