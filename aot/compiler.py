@@ -16,7 +16,7 @@ from aot.emit import emit
 from aot.errors import AotError
 from aot.interpret import run_float, run_quantized
 from aot.ir import Array, Graph
-from aot.names import identifier
+from aot.names import title
 from aot.numerics import LIMITS, dequantize, quantize
 from aot.oracle import Oracle
 from aot.passes import run_passes
@@ -155,7 +155,7 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
 
     calibration = calibrate(float_graph, samples, chosen.calibration, tick)
     graph = quantize_graph(float_graph, calibration)
-    ident = identifier(name if name is not None else loaded.name)
+    ident = title(name if name is not None else loaded.name)
     program = lower(graph, processor.isa)
     arena = plan(program.buffers, program.sharings)
     check(program.buffers, program.sharings, arena.offsets, arena.size)

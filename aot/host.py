@@ -82,11 +82,12 @@ def step_runner(name: str, files: Mapping[str, str], graph: Graph, program: Prog
 
 
 class _Key:
-    """Generated sources, compared by their text."""
+    """Generated sources, compared by their text, and by the names and shapes under which they are called."""
 
     def __init__(self, name: str, files: Mapping[str, str], graph: Graph) -> None:
         self.name, self.files, self.graph = name, files, graph
-        self._digest = hashlib.sha256("\0".join(f"{p}\0{t}" for p, t in sorted(files.items())).encode()).digest()
+        ports = [(n, graph.values[n].type.shape) for n in (*graph.inputs, *graph.outputs)]
+        self._digest = hashlib.sha256(repr((sorted(files.items()), len(graph.inputs), ports)).encode()).digest()
 
     def __hash__(self) -> int:
         return hash(self._digest)

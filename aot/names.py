@@ -20,6 +20,31 @@ _KEYWORDS = frozenset((
 ))
 
 
+#: Headers of C, its libraries and compilers: a header of ours must not stand in front of them.
+_HEADERS = frozenset((
+    "alloca", "arm_acle", "arm_mve", "arm_neon", "assert", "complex", "ctype", "dirent", "endian", "errno", "fcntl",
+    "features", "fenv", "float", "getopt", "iconv", "ieeefp", "intrin", "inttypes", "io", "iso646", "langinfo",
+    "libgen", "limits", "link", "locale", "malloc", "math", "memory", "netdb", "newlib", "picolibc", "poll", "process",
+    "pthread", "pwd", "regex", "riscv_vector", "sched", "search", "semaphore", "setjmp", "signal", "spawn", "stdalign",
+    "stdarg", "stdatomic", "stdbit", "stdbool", "stdckdint", "stddef", "stdint", "stdio", "stdlib", "stdnoreturn",
+    "string", "strings", "syslog", "termios", "tgmath", "threads", "time", "uchar", "unistd", "unwind", "values",
+    "wchar", "wctype", "windows",
+))
+#: Targets and keywords of CMake, and file names of Windows: no library can be called so.
+_TARGETS = frozenset((
+    "all", "all_build", "aux", "clean", "con", "debug", "depend", "edit_cache", "general", "help", "install",
+    "interface", "list_install_components", "nul", "optimized", "package", "package_source", "preinstall", "prn",
+    "rebuild_cache", "run_tests", "test", "zero_check",
+    *(f"{port}{i}" for port in ("com", "lpt") for i in range(10)),
+))
+
+
+def title(text: str) -> str:
+    """A name for a network: an identifier after which files, a header and a library can be called as well."""
+    name = identifier(text)
+    return f"{name}_model" if name.lower() in _HEADERS | _TARGETS else name
+
+
 def identifier(text: str, fallback: str = "model", limit: int = 48) -> str:
     """A C and C++ identifier close to the text: ASCII letters, digits and single underscores."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()

@@ -15,7 +15,7 @@ from aot.frontend.structure import MOST_NODES, inline, modernize, name_problems,
 from aot.frontend.tensors import to_array
 from aot.frontend.translate import Layer, translate
 from aot.ir import Graph
-from aot.names import identifier
+from aot.names import title as title_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ def survey(model: str | Path | bytes | onnx.ModelProto, name: str | None = None)
     proto = inline(modernize(inline(proto)))
     if len(proto.graph.node) > MOST_NODES:
         raise AotError(f"the model has {len(proto.graph.node)} nodes", f"at most {MOST_NODES} are supported")
-    version, ident = opset(proto), identifier(name if name is not None else title)
+    version, ident = opset(proto), title_of(name if name is not None else title)
     problems = [*name_problems(proto.graph), *bind(proto.graph)]
     facts = {v.name: Fact(v.type.tensor_type.elem_type, tuple(d.dim_value for d in v.type.tensor_type.shape.dim))
              for v in proto.graph.input if v.name not in {p.node for p in problems}}
