@@ -30,6 +30,8 @@ _PACKAGES = {
     "qemu-system-arm": "qemu-system-arm",
     "qemu-system-riscv32": "qemu-system-misc",
 }
+#: How a compiler says that its C library is not installed.
+_NO_LIBRARY = re.compile(r"(stdint|string)\.h: No such file|picolibc\.specs")
 #: The bench itself must call no library function: those in the program are then the networks'. Where it calls a run
 #: function, its stack must stand as it did the line before.
 _BENCH_FLAGS = ("-std=gnu99", "-O2", "-ffreestanding", "-fno-builtin", "-fno-tree-loop-distribute-patterns",
@@ -107,8 +109,7 @@ def _check(jobs: Sequence[Job], target: Target) -> None:
         raise AotError(f"no emulated board stands for target {target.name!r}",
                        f"choose from {', '.join(n for n, t in TARGETS.items() if t.emulator)}")
     for tool in missing(target):
-        raise AotError(f"{tool} was not found",
-                       f"say `make toolchain`, or install {_PACKAGES.get(tool, tool)} (Debian, Ubuntu)")
+        raise AotError(f"{tool} was not found", _install(tool))
     if len({job.name.lower() for job in jobs}) != len(jobs):
         raise AotError("two projects of one program have the same name", "compile them under different names")
     for job in jobs:
@@ -116,6 +117,11 @@ def _check(jobs: Sequence[Job], target: Target) -> None:
             for n in job.graph.inputs:
                 if x[n].size != job.graph.values[n].type.size or x[n].dtype != np.int8:
                     raise AotError(f"input {n!r} is not {job.graph.values[n].type.size} numbers of int8", node=n)
+
+
+def _install(tool: str) -> str:
+    """The hint for a missing program."""
+    return f"say `make toolchain`, or install {_PACKAGES.get(tool, tool)} (Debian, Ubuntu)"
 
 
 def _link(jobs: Sequence[Job], target: Target, flags: Sequence[str], folder: Path) -> Path:
@@ -137,8 +143,13 @@ def _link(jobs: Sequence[Job], target: Target, flags: Sequence[str], folder: Pat
         "code": ([*target.libc, *flags], [f"src/{job.name}.c" for job in jobs]),
         "weights": ([*target.libc, *flags], [f"src/{job.name}_weights.c" for job in jobs]),
     }
-    objects = [o for part, (options, sources) in parts.items()
-               for o in build.objects(target.compiler, options, sources, folder, f"objects/{part}")]
+    try:
+        objects = [o for part, (options, sources) in parts.items()
+                   for o in build.objects(target.compiler, options, sources, folder, f"objects/{part}")]
+    except AotError as error:
+        if _NO_LIBRARY.search(str(error)):
+            raise AotError(f"{target.compiler} has no C library", _install(target.compiler)) from error
+        raise
     return build.compile_c(target.compiler, [*target.flags, *target.libc, "-nostartfiles", "-Wl,--gc-sections",
                                              "-T", f"{target.board}.ld"], objects, "program.elf", folder)
 

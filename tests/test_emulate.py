@@ -158,6 +158,12 @@ def test_a_missing_tool(known: Project, tool: str, monkeypatch: pytest.MonkeyPat
     assert "make toolchain" in caught.value.problems[0].hint
 
 
+def test_a_missing_library(known: Project) -> None:
+    with pytest.raises(AotError, match="arm-none-eabi-gcc has no C library") as caught:
+        run(known, KNOWN["thumb"], flags=("-nostdinc",))
+    assert "libnewlib-arm-none-eabi" in caught.value.problems[0].hint
+
+
 def test_what_is_no_program() -> None:
     with pytest.raises(ValueError, match="ELF"):
         elf.read(b"\x7fELF\x02\x01" + bytes(60))
