@@ -77,12 +77,26 @@ def sources(files: Mapping[str, str]) -> list[str]:
 
 def compile_c(compiler: str, flags: Iterable[str], inputs: Iterable[str], output: str, folder: Path) -> Path:
     """Compile and link in a folder that holds ``src`` and ``include``; an AotError gives the compiler's first words."""
-    done = run([compiler, *flags, "-Iinclude", "-Isrc", *inputs, "-o", output], folder)
+    compiled(compiler, [*flags, "-Iinclude", "-Isrc", *inputs, "-o", output], folder)
+    return folder / output
+
+
+def compiled(compiler: str, arguments: Iterable[str], folder: Path) -> None:
+    """Run a compiler in a folder; an AotError gives its first words if it refuses."""
+    done = run([compiler, *arguments], folder)
     if done.status != 0:
         words = "\n".join(done.err.strip().splitlines()[:12])
         raise AotError(f"{compiler} refused generated code:\n{words}",
                        "this is an error in the compiler, or the C compiler is not for this target; please report it")
-    return folder / output
+
+
+def objects(compiler: str, flags: Iterable[str], inputs: Iterable[str], folder: Path, into: str) -> list[str]:
+    """Compile C files of a folder, each to an object in ``into`` below it; the answer is the objects' paths."""
+    paths = [*inputs]
+    up = "../" * len(Path(into).parts)
+    (folder / into).mkdir(parents=True, exist_ok=True)
+    compiled(compiler, [*flags, f"-I{up}include", f"-I{up}src", "-c", *(up + p for p in paths)], folder / into)
+    return [f"{into}/{Path(p).stem}.o" for p in paths]
 
 
 def host_library(files: Mapping[str, str], folder: Path, flags: Sequence[str] = ("-O2",)) -> Path:

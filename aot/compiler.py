@@ -50,7 +50,10 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Net:
-    """A compiled network: its generated C, the stages it went through, and the C running on this machine."""
+    """A compiled network: its generated C, the stages it went through, and the C running on this machine.
+
+    ``golden`` holds quantized inputs by name, with the outputs which the numpy twin computes for them.
+    """
 
     name: str
     target: Target
@@ -63,6 +66,7 @@ class Net:
     plan: Plan
     files: Mapping[str, str]
     report: Report
+    golden: tuple[tuple[Mapping[str, Array], Mapping[str, Array]], ...]
 
     def run(self, x: Array | Mapping[str, Array]) -> Any:
         """The generated C on this machine: float in, float out.
@@ -159,7 +163,8 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     report = build_report(ident, loaded.name, chosen, float_graph, graph, program, arena, calibration)
     _budgets(report, chosen)
     files = emit(graph, program, arena, processor, ident, chosen.optimize, golden, report.as_json())
-    return Net(ident, processor, chosen, loaded.model, float_graph, graph, calibration, program, arena, files, report)
+    return Net(ident, processor, chosen, loaded.model, float_graph, graph, calibration, program, arena, files, report,
+               tuple(golden))
 
 
 def _options(given: Mapping[str, Any]) -> Options:
@@ -181,6 +186,9 @@ def _agree(graph: Graph, oracle: Oracle, samples: sample_data.Samples) -> None:
         x = samples.sample(i)
         ours, theirs = run_float(graph, x), oracle.run(x)
         for name, expected in theirs.items():
+            if not np.isfinite(expected).all():
+                raise AotError(f"sample {i} of the calibration data makes the float model's output {name!r} NaN or "
+                               f"infinite", "give data in the range which the model was trained for", name)
             span = float(np.ptp(expected)) + float(np.abs(expected).max(initial=0)) + 1e-6
             worst = float(np.abs(ours[name].reshape(expected.shape) - expected).max(initial=0))
             if not worst <= FLOAT_TOLERANCE * span:

@@ -14,6 +14,8 @@ from aot.ir import Array, Graph
 
 #: What a caller may pass as data.
 DataLike = str | Path | Array | Mapping[str, Array]
+#: A file that unpacks to more is refused.
+MOST_BYTES = 1 << 31
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,14 +38,18 @@ class Samples:
         return (self.sample(i) for i in range(len(self)))
 
     def sample(self, index: int) -> dict[str, Array]:
-        """One sample as float32, by input name, in the model's shapes."""
+        """One sample as float32, by input name, in the model's shapes; an AotError if it is not finite."""
         result = {}
         for name, array in self.arrays.items():
-            x = array[index].astype(np.float32)
-            if self.scale is not None:
-                x = x * _part(self.scale, index, array).astype(np.float32)
-            if self.offset is not None:
-                x = x + _part(self.offset, index, array).astype(np.float32)
+            with np.errstate(over="ignore", invalid="ignore"):
+                x = array[index].astype(np.float32)
+                if self.scale is not None:
+                    x = x * _part(self.scale, index, array).astype(np.float32)
+                if self.offset is not None:
+                    x = x + _part(self.offset, index, array).astype(np.float32)
+            if not np.isfinite(x).all():
+                raise AotError(f"sample {index} of {name!r} leaves the range of float32",
+                               "check the data, its scale and its offset", name)
             result[name] = np.ascontiguousarray(x, np.float32).reshape(self.shapes[name])
         return result
 
@@ -61,80 +67,114 @@ def load(data: DataLike, graph: Graph, what: str = "data") -> Samples:
     """
     where = str(data) if isinstance(data, str | Path) else what
     shapes = {n: graph.values[n].type.shape for n in graph.inputs}
-    arrays = _read(data, where)
+    arrays, others = _read(data, where, {*shapes, "x", "scale", "offset", "y"})
     if "x" in arrays and len(shapes) == 1 and next(iter(shapes)) not in arrays:
         found = {next(iter(shapes)): arrays["x"]}
     else:
         missing = [n for n in shapes if n not in arrays]
         if missing:
             raise AotError(f"{where} holds no array for input {', '.join(map(repr, missing))}; "
-                           f"it has {', '.join(map(repr, sorted(arrays))) or 'nothing'}",
-                           "give one array for each input, under its name, or a single array 'x'")
+                           f"it has {', '.join(map(repr, sorted([*arrays, *others]))) or 'nothing'}",
+                           "give one array for each input, under its name, or a single array 'x'", missing[0])
         found = {n: arrays[n] for n in shapes}
+    factors = {k: None if k in found else _numeric(arrays, k, where) for k in ("scale", "offset", "y")}
     samples = Samples({n: _fit(n, a, shapes[n], where) for n, a in found.items()}, shapes,
-                      _numeric(arrays, "scale", where), _numeric(arrays, "offset", where), arrays.get("y"))
+                      factors["scale"], factors["offset"], factors["y"])
     counts = {n: len(a) for n, a in samples.arrays.items()}
     if len(set(counts.values())) > 1:
-        raise AotError(f"{where} holds different numbers of samples: {counts}")
+        raise AotError(f"{where} holds different numbers of samples: {counts}",
+                       "give as many samples for each input as for the others")
     if not len(samples):
-        raise AotError(f"{where} holds no samples")
+        raise AotError(f"{where} holds no samples", "give at least one; 100 or more are better", next(iter(found)))
     if samples.y is not None and (samples.y.ndim == 0 or len(samples.y) != len(samples)):
-        raise AotError(f"{where}: y has shape {samples.y.shape} for {len(samples)} samples")
-    try:
-        samples.sample(0)
-    except ValueError as error:
-        raise AotError(f"{where}: scale or offset does not broadcast to x ({error})") from error
+        raise AotError(f"{where}: y has shape {list(samples.y.shape)} for {len(samples)} samples",
+                       "give one label or target a sample, or leave y out", "y")
+    for name, array in samples.arrays.items():
+        for key in ("scale", "offset"):
+            _broadcasts(factors[key], array, key, name, where)
     return samples
 
 
-def _read(data: DataLike, where: str) -> dict[str, Array]:
-    """All arrays of the source."""
+def _read(data: DataLike, where: str, wanted: set[str]) -> tuple[dict[str, Array], list[str]]:
+    """Those of the wanted arrays which the source has, and the names of all others."""
     if isinstance(data, Mapping):
-        return {str(k): np.asarray(v) for k, v in data.items()}
+        return ({str(k): _array(v, f"{where}, {k!r}") for k, v in data.items() if str(k) in wanted},
+                [str(k) for k in data if str(k) not in wanted])
     if not isinstance(data, str | Path):
-        return {"x": np.asarray(data)}
+        return {"x": _array(data, where)}, []
     path = Path(data)
     if not path.is_file():
         raise AotError(f"{where} is not a file", "give the path of an .npz file")
     try:
         loaded: Any = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
-            return {"x": loaded}
+            return {"x": loaded}, []
         with loaded:
-            return {k: loaded[k] for k in loaded.files if _wanted(loaded, k)}
-    except (ValueError, OSError, EOFError, KeyError, SyntaxError) as error:
-        raise AotError(f"{where} cannot be read as .npz: {error}", "save it with numpy.savez") from error
-    except Exception as error:  # zipfile.BadZipFile, zlib.error: a damaged archive
-        if type(error).__module__ not in ("zipfile", "zlib"):
-            raise
-        raise AotError(f"{where} is a damaged .npz file: {error}", "save it again with numpy.savez") from error
+            size = sum(entry.file_size for entry in loaded.zip.infolist())
+            if size > MOST_BYTES:
+                raise AotError(f"{where} unpacks to {size} bytes", f"at most {MOST_BYTES} are read; give fewer samples")
+            return ({k: _array(loaded[k], f"{where}, {k!r}") for k in loaded.files if k in wanted},
+                    [k for k in loaded.files if k not in wanted])
+    except AotError:
+        raise
+    except MemoryError:
+        raise AotError(f"{where} does not fit into memory", "give fewer samples") from None
+    except Exception as error:  # whatever a damaged archive makes numpy, zipfile and zlib raise
+        words = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise AotError(f"{where} cannot be read as .npz: {words}",
+                       "save plain arrays of numbers with numpy.savez") from error
 
 
-def _wanted(loaded: Any, key: str) -> bool:
-    return str(key) != "meta"
+def _array(value: Any, where: str) -> Array:
+    """An array of what was given; members of an archive that are no arrays come as bytes."""
+    if isinstance(value, bytes):
+        raise AotError(f"{where}: this is not an array", "save plain arrays of numbers with numpy.savez")
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise AotError(f"{where}: this is not an array: {error}", "give an array of numbers") from error
 
 
 def _fit(name: str, array: Array, shape: tuple[int, ...], where: str) -> Array:
     """The array as [samples, *shape]; refused when its samples have another shape or are not finite numbers."""
-    if array.dtype.kind not in "fiub":
-        raise AotError(f"{where}: the array for {name!r} holds {array.dtype}, not numbers", node=name)
+    _refuse_other_than_numbers(array, f"{where}: the array for {name!r}", name)
     tail = array.shape[1:]
     if array.ndim == 0 or (tail != shape and not (shape and shape[0] == 1 and tail == shape[1:])):
         known = dict.fromkeys((shape[1:] if shape[:1] == (1,) else shape, shape))
         expected = " or ".join(str(["samples", *s]) for s in known)
         raise AotError(f"{where}: the array for {name!r} has shape {list(array.shape)}",
                        f"expected {expected.replace(chr(39), '')}", name)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = int((~np.isfinite(array)).sum())
-        raise AotError(f"{where}: the array for {name!r} holds {bad} NaN or infinite values", node=name)
     return array
 
 
 def _numeric(arrays: Mapping[str, Array], key: str, where: str) -> Array | None:
     value = arrays.get(key)
-    if value is not None and (value.dtype.kind not in "fiub" or not np.isfinite(value).all()):
-        raise AotError(f"{where}: {key} must be finite numbers")
+    if value is not None:
+        _refuse_other_than_numbers(value, f"{where}: {key}", key)
     return value
+
+
+def _refuse_other_than_numbers(array: Array, what: str, node: str) -> None:
+    """Only finite real numbers are data."""
+    if array.dtype.kind not in "fiub":
+        raise AotError(f"{what} holds {array.dtype}, not numbers", "give real numbers, such as float32 or uint8", node)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = int((~np.isfinite(array)).sum())
+        raise AotError(f"{what} holds {bad} NaN or infinite values", "leave out the samples that hold them", node)
+
+
+def _broadcasts(factor: Array | None, array: Array, key: str, name: str, where: str) -> None:
+    """Refuse a scale or offset that does not broadcast to the array."""
+    if factor is None:
+        return
+    try:
+        fits = np.broadcast_shapes(factor.shape, array.shape) == array.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise AotError(f"{where}: {key} of shape {list(factor.shape)} does not broadcast to the array for {name!r}, "
+                       f"which has shape {list(array.shape)}",
+                       "give one number, or an array that numpy broadcasts to that shape", key)
 
 
 def _part(factor: Array, index: int, array: Array) -> Array:

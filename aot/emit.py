@@ -21,6 +21,8 @@ from aot.targets import OPTIMIZE_FLAGS, Target
 
 RUNTIME_VERSION = 1
 _C_TYPES = {"int8": "int8_t", "int16": "int16_t", "uint16": "uint16_t", "int32": "int32_t", "uint32": "uint32_t"}
+#: Memory beside each input and output on an emulated board: 16 bytes that must stay as they are, and some to align it.
+BENCH_GUARD_BYTES = 32
 _HERE = Path(__file__).parent
 
 
@@ -81,6 +83,20 @@ def emit(graph: Graph, program: Program, plan: Plan, target: Target, name: str, 
 def emit_steps(graph: Graph, program: Program, plan: Plan, name: str) -> str:
     """C source that runs single steps of a generated project on the host, for comparison layer by layer."""
     return _environment().get_template("steps.c.j2").render(_interface(graph, program, plan, name))
+
+
+def emit_bench(projects: Sequence[tuple[str, Graph, int]]) -> str:
+    """C source that tells an emulated board which projects it holds: prefix, graph and number of samples of each."""
+    rows: list[dict[str, Any]] = []
+    for name, graph, samples in projects:
+        inputs, outputs = len(graph.inputs), len(graph.outputs)
+        arguments = ["arena", *(f"inputs[{i}]" for i in range(inputs)), *(f"outputs[{i}]" for i in range(outputs))]
+        rows.append({"name": name, "arguments": ", ".join(arguments), "samples": samples, "inputs": inputs,
+                     "outputs": outputs, "ports": inputs + outputs,
+                     "lengths": [graph.values[n].type.size for n in (*graph.inputs, *graph.outputs)]})
+    most = max(sum(n + BENCH_GUARD_BYTES for n in row["lengths"]) for row in rows)
+    return _environment().get_template("bench.c.j2").render(
+        projects=rows, port_bytes=most + BENCH_GUARD_BYTES, ports=max(row["ports"] for row in rows))
 
 
 def _interface(graph: Graph, program: Program, plan: Plan, name: str) -> dict[str, Any]:

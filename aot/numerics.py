@@ -72,7 +72,7 @@ def multipliers(ratio: Array | float, accumulator_bound: Array | float) -> Multi
     if not np.all(np.isfinite(ratios)) or np.any(ratios < 0):
         raise AotError("a scale ratio is not a finite positive number")
     shift = 0
-    while np.any(round_half_up(ratios * 2.0 ** (32 - shift)) > INT32_MAX):
+    while np.any(np.floor(ratios * 2.0 ** (32 - shift) + 0.5) > INT32_MAX):  # in floats: it may exceed 64 bits
         shift += 1
     if np.any(bounds * 2.0**shift > INT32_MAX):
         raise AotError(

@@ -28,7 +28,10 @@ DSP = Isa("dsp", "aot_simd_dsp.h", block=4, rows=2, tile=3)
 
 @dataclass(frozen=True)
 class Target:
-    """A processor: instruction set, compiler with flags, arena alignment, and the emulated board that stands for it."""
+    """A processor: instruction set, compiler with flags, arena alignment, and the emulated board that stands for it.
+
+    ``libc`` are flags that choose the compiler's C library; ``board`` names a linker script in ``runtime_c/bench``.
+    """
 
     name: str
     description: str
@@ -38,6 +41,7 @@ class Target:
     align: int
     emulator: tuple[str, ...] = ()
     board: str = ""
+    libc: tuple[str, ...] = ()
 
 
 _ARM = "arm-none-eabi-gcc"
@@ -60,7 +64,8 @@ TARGETS: dict[str, Target] = {t.name: t for t in (
     Target("cortex-m55", "Arm Cortex-M55", DSP, _ARM,
            ("-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"), 8, ("qemu-system-arm", "-M", "mps3-an547"), "mps3"),
     Target("rv32imc", "RISC-V RV32IMC", C99, _RISCV,
-           ("-march=rv32imc", "-mabi=ilp32"), 8, ("qemu-system-riscv32", "-M", "virt", "-bios", "none"), "virt"),
+           ("-march=rv32imc", "-mabi=ilp32"), 8, ("qemu-system-riscv32", "-M", "virt", "-bios", "none"), "virt",
+           ("--specs=picolibc.specs",)),
 )}
 
 

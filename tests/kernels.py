@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from aot.builder import Builder
-from aot.calibrate import calibrate
+from aot.calibrate import Calibration, calibrate
 from aot.emit import emit
 from aot.interpret import run_float, run_quantized
 from aot.ir import Array, Graph
 from aot.numerics import LIMITS, dequantize, quantize
 from aot.ops.base import Case
-from aot.plan import check, plan
-from aot.program import lower
+from aot.ops.unary import Unary
+from aot.plan import Plan, check, plan
+from aot.program import Program, lower
 from aot.quantize import quantize as quantize_graph
 from aot.targets import TARGETS, Target
 
@@ -46,17 +47,36 @@ def graph_of(case: Case) -> Graph:
     return b.graph(inputs, [b.add(case.op, names, "out")])
 
 
+def wrapped(case: Case) -> Graph:
+    """The same between element-wise functions, so that its inputs and its output lie in the arena."""
+    b = Builder("case")
+    shapes = iter(case.shapes)
+    names, inputs = [], []
+    for i in range(len(case.shapes) + len(case.constants)):
+        if i in case.constants:
+            names.append(b.constant(case.constants[i], f"constant{i}"))
+        else:
+            inputs.append(b.input(f"in{i}", next(shapes)))
+            names.append(b.add(Unary("leakyrelu", (0.5,)), [inputs[-1]], f"front{i}"))
+    return b.graph(inputs, [b.add(Unary("leakyrelu", (0.5,)), [b.add(case.op, names, "middle")], "out")])
+
+
 def project(graph: Graph, target: Target = TARGETS["c99"], name: str = "case", seed: int = 0, spread: float = 1.0,
-            samples: int = 6, optimize: str = "balanced") -> Project:
-    """Calibrate on random data, quantize and generate; extreme inputs come on top of the random ones."""
+            samples: int = 6, optimize: str = "balanced", calibration: Calibration | None = None,
+            place: Callable[[Program], Plan] | None = None) -> Project:
+    """Calibrate on random data, quantize and generate; extreme inputs come on top of the random ones.
+
+    A given ``calibration`` is taken instead; ``place`` makes the memory plan instead of the planner.
+    """
     rng = np.random.default_rng(seed)
 
     def draw() -> dict[str, Array]:
         return {n: (spread * rng.normal(size=graph.values[n].type.shape)).astype(np.float32) for n in graph.inputs}
 
-    quantized = quantize_graph(graph, calibrate(graph, [draw() for _ in range(samples)], "minmax"))
+    found = calibration or calibrate(graph, [draw() for _ in range(samples)], "minmax")
+    quantized = quantize_graph(graph, found)
     program = lower(quantized, target.isa)
-    arena = plan(program.buffers, program.sharings)
+    arena = place(program) if place else plan(program.buffers, program.sharings)
     check(program.buffers, program.sharings, arena.offsets, arena.size)
     inputs = [quantize_inputs(quantized, draw()) for _ in range(2)]
     for fill in ((-128, -128), (127, 127), (-128, 127)):

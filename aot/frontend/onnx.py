@@ -104,6 +104,8 @@ def _oracle(model: onnx.ModelProto, evaluation: Evaluation) -> bytes:
             needed.update(node.input)
     del graph.node[:], graph.value_info[:]
     graph.node.extend(reversed(nodes))
+    for node in graph.node:
+        node.name = ""  # ONNX Runtime refuses names that occur twice, and needs none
     kept = [t for t in model.graph.initializer if t.name in needed]
     del graph.initializer[:]
     graph.initializer.extend(kept)

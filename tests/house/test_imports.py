@@ -15,7 +15,7 @@ FLOORS = (
     "__init__",
     "bench verify inspect",
     "compiler",
-    "host",
+    "host emulate",
     "build",
     "emit report write",
     "plan",
@@ -30,7 +30,7 @@ FLOORS = (
     "ops",
     "builder",
     "numerics",
-    "targets names",
+    "targets names elf",
     "ir",
     "errors",
 )

@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import battery
 import numpy as np
 import pytest
-from kernels import Project, graph_of, project, steps_from_reference
+from kernels import Project, graph_of, project, steps_from_reference, wrapped
 
+from aot import build
 from aot.ops import OPS
-from aot.ops.base import Op
+from aot.ops.base import Op, Overlap, Site
+from aot.ops.conv2d import Conv2d
+from aot.plan import Plan
+from aot.program import Program, Sharing, lower
 from aot.targets import TARGETS
 
 IDS = [op.name for op in OPS]
@@ -53,6 +58,51 @@ def test_c_equals_twin(op: type[Op], isa: str, compiler: str, tmp_path: Path) ->
     battery.check(projects(op, battery.ISAS[isa]), tmp_path, compiler)
 
 
+# --- in place ----------------------------------------------------------------------------------------------------
+
+def middle(program: Program) -> list[Sharing]:
+    """What the operator between the two functions may share."""
+    outputs = [s.output.name for s in program.steps if s.site.output.name == "middle"]
+    return [s for s in program.sharings if s.output in outputs]
+
+
+def tight(program: Program, which: int) -> Plan:
+    """A plan in which the operator's output overlaps an input as far as is permitted."""
+    sharing = middle(program)[which]
+    nbytes = next(b.nbytes for b in program.buffers if b.name == sharing.input)
+    distance = -(-max(sharing.distance, 1 - nbytes) // 4) * 4
+    offsets = {sharing.output: max(0, -distance), sharing.input: max(0, distance)}
+    top = 2 * sum(-(-b.nbytes // 4) * 4 for b in program.buffers)  # the others lie far above
+    for b in program.buffers:
+        offsets.setdefault(b.name, top)
+        top += -(-b.nbytes // 4) * 4
+    return Plan(offsets, max(offsets[b.name] + b.nbytes for b in program.buffers), 0)
+
+
+def overlapping(op: type[Op], isa: str) -> dict[str, Project]:
+    """Those of the operator's cases that may work in place, placed tightly."""
+    made, target = {}, TARGETS[battery.ISAS[isa]]
+    for i, case in enumerate(op.cases()):
+        graph = wrapped(case)
+        for k in range(len(middle(lower(project(graph, target, seed=i).graph, target.isa)))):
+            name = f"{op.name}_{i}_over_{k}"
+            made[name] = project(graph, target, name, seed=i, place=partial(tight, which=k))
+    return made
+
+
+IN_PLACE = [op for op in OPS if overlapping(op, "c99")]
+
+
+def test_some_operators_work_in_place() -> None:
+    assert {op.name for op in IN_PLACE} >= {"add", "conv2d", "depthwise_conv2d", "mul", "softmax", "unary"}
+
+
+@pytest.mark.parametrize("isa", battery.ISAS)
+@pytest.mark.parametrize("op", IN_PLACE, ids=[op.name for op in IN_PLACE])
+def test_an_output_may_overlap_its_input(op: type[Op], isa: str, tmp_path: Path) -> None:
+    battery.check(overlapping(op, isa), tmp_path, build.host_compiler())
+
+
 # --- the tests above would notice --------------------------------------------------------------------------------
 
 def broken(pattern: str, by: str) -> dict[str, Project]:
@@ -85,6 +135,18 @@ def test_a_stray_read_is_seen(line: str, tmp_path: Path, compiler: str) -> None:
 def test_signed_overflow_is_seen(tmp_path: Path, compiler: str) -> None:
     with pytest.raises(AssertionError, match="signed integer overflow"):
         battery.check(broken(r"\+\+count;", "++count; sum += (y + x + 1) * 2147483647;"), tmp_path, compiler)
+
+
+def test_an_overlap_that_is_too_wide_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Conv2d.overlap
+
+    def closer(self: Conv2d, site: Site, index: int) -> Overlap | None:
+        known = original(self, site, index)
+        return known and Overlap(known.distance - (24 if known.distance > 0 else 0))
+
+    monkeypatch.setattr(Conv2d, "overlap", closer)
+    with pytest.raises(AssertionError, match="Mismatched elements"):
+        battery.check(overlapping(Conv2d, "c99"), tmp_path, build.host_compiler())
 
 
 def test_a_step_of_difference_in_meaning_is_seen() -> None:
