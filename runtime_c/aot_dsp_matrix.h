@@ -29,6 +29,14 @@ typedef struct {
     int32_t step;    /* from the first pair of channels to the second: 2, or 1 to share a channel if they are odd */
 } aot_matrix;
 
+/* What aot_matrix_rows has to know; the assembly relies on this order. */
+typedef struct {
+    int32_t zero;        /* zero point of the output */
+    int32_t byte_blocks; /* blocks of four elements that are read as bytes */
+    int32_t wide_blocks; /* the rest, which was widened before */
+    int32_t fours;       /* rows of weights, in fours */
+} aot_rows;
+
 /* For a tile of which `left` pixels are inside the layer, `channels` of them computed; a pixel has `out_c` bytes. */
 AOT_INLINE aot_matrix aot_matrix_layer(int32_t left, int32_t out_c, int32_t zero, int32_t blocks, int32_t channels)
 {
@@ -161,56 +169,63 @@ __attribute__((naked, noinline, unused)) static void aot_matrix_pairs(const uint
 }
 
 /* One block of four rows: r3-r6 weights, r7 r8 inputs, r9-r12 sums. */
-#define AOT_MATRIX_ROWS_BLOCK                                                                                   \
+#define AOT_MATRIX_ROWS_BLOCK(inputs)                                                                           \
     "ldmia r0!, {r3, r4, r5, r6}\n"                                                                             \
-    "ldmia r1!, {r7, r8}\n"                                                                                     \
+    inputs                                                                                                      \
     "smlad r9, r3, r7, r9\n smlad r10, r4, r7, r10\n smlad r11, r5, r7, r11\n smlad r12, r6, r7, r12\n"         \
     "sxtb16 r3, r3\n sxtb16 r4, r4\n sxtb16 r5, r5\n sxtb16 r6, r6\n"                                           \
     "smlad r9, r3, r8, r9\n smlad r10, r4, r8, r10\n smlad r11, r5, r8, r11\n smlad r12, r6, r8, r12\n"
+/* Its inputs, widened before or now. */
+#define AOT_MATRIX_WIDE "ldmia r1!, {r7, r8}\n"
+#define AOT_MATRIX_BYTES "ldr r8, [r1], #4\n sxtb16 r7, r8, ror #8\n rev16 r8, r8\n eor r8, r8, #0x007F007F\n"
+/* A loop over the blocks counted at `fours` and `rest` on the stack. */
+#define AOT_MATRIX_ROWS_LOOP(fours, rest, inputs)                                                               \
+    "ldr r2, [sp, #" fours "]\n cmp r2, #0\n beq 3f\n"                                                          \
+    "2:\n"                                                                                                      \
+    AOT_MATRIX_ROWS_BLOCK(inputs) AOT_MATRIX_ROWS_BLOCK(inputs)                                                 \
+    AOT_MATRIX_ROWS_BLOCK(inputs) AOT_MATRIX_ROWS_BLOCK(inputs)                                                 \
+    "subs r2, r2, #1\n bne 2b\n"                                                                               \
+    "3:\n"                                                                                                      \
+    "ldr r2, [sp, #" rest "]\n cmp r2, #0\n beq 5f\n"                                                           \
+    "4:\n"                                                                                                      \
+    AOT_MATRIX_ROWS_BLOCK(inputs)                                                                               \
+    "subs r2, r2, #1\n bne 4b\n"                                                                               \
+    "5:\n"
 
-/* One pixel times `fours` times four rows of weights; as above. */
+/* One pixel times `fours` times four rows of weights: first blocks of bytes, then widened ones; as above. */
 __attribute__((naked, noinline, unused)) static void aot_matrix_rows(const uint32_t *stream AOT_UNUSED,
-                                                                     const uint32_t *row AOT_UNUSED,
+                                                                     const int8_t *bytes AOT_UNUSED,
+                                                                     const uint32_t *wide AOT_UNUSED,
                                                                      int8_t *output AOT_UNUSED,
-                                                                     int32_t fours AOT_UNUSED,
-                                                                     int32_t blocks AOT_UNUSED,
-                                                                     int32_t zero AOT_UNUSED)
+                                                                     const aot_rows *layer AOT_UNUSED)
 {
     __asm__(
         ".syntax unified\n"
         "push {r4-r11, lr}\n"
-        "sub sp, sp, #20\n"
-        "ldrd r4, r5, [sp, #56]\n"   /* blocks, zero: above 20 bytes of ours and 9 saved registers */
-        "str r5, [sp]\n"             /* 0 zero */
-        "str r2, [sp, #4]\n"         /* 4 output */
-        "str r1, [sp, #8]\n"         /* 8 row */
-        "and r5, r4, #3\n"
-        "lsr r4, r4, #2\n"
-        "strd r4, r5, [sp, #12]\n"   /* 12 blocks in fours, 16 blocks left over */
-        "mov lr, r3\n"               /* rows in fours */
+        "ldr r4, [sp, #36]\n"          /* layer: above 9 saved registers */
+        "sub sp, sp, #32\n"
+        "ldmia r4, {r4, r5, r6, r7}\n" /* zero, blocks of bytes, widened blocks, rows in fours */
+        "stmia sp, {r1, r2, r3, r4}\n" /* 0 bytes, 4 wide, 8 output, 12 zero */
+        "lsr r8, r5, #2\n and r9, r5, #3\n"
+        "strd r8, r9, [sp, #16]\n"     /* 16 blocks of bytes in fours, 20 left over */
+        "lsr r8, r6, #2\n and r9, r6, #3\n"
+        "strd r8, r9, [sp, #24]\n"     /* 24 widened blocks in fours, 28 left over */
+        "mov lr, r7\n"
         "1:\n"
         "ldmia r0!, {r9, r10, r11, r12}\n"
-        "ldrd r1, r2, [sp, #8]\n"
-        "cmp r2, #0\n beq 3f\n"
-        "2:\n"
-        AOT_MATRIX_ROWS_BLOCK AOT_MATRIX_ROWS_BLOCK AOT_MATRIX_ROWS_BLOCK AOT_MATRIX_ROWS_BLOCK
-        "subs r2, r2, #1\n bne 2b\n"
-        "3:\n"
-        "ldr r2, [sp, #16]\n"
-        "cbz r2, 5f\n"
-        "4:\n"
-        AOT_MATRIX_ROWS_BLOCK
-        "subs r2, r2, #1\n bne 4b\n"
-        "5:\n"
+        "ldr r1, [sp]\n"
+        AOT_MATRIX_ROWS_LOOP("16", "20", AOT_MATRIX_BYTES)
+        "ldr r1, [sp, #4]\n"
+        AOT_MATRIX_ROWS_LOOP("24", "28", AOT_MATRIX_WIDE)
         "ldmia r0!, {r3, r4, r5, r6}\n"
-        "ldrd r7, r8, [sp]\n"        /* zero, output */
+        "ldrd r8, r7, [sp, #8]\n"      /* output, zero */
         AOT_MATRIX_STORE("r9", "r3", "r7", "[r8], #1")
         AOT_MATRIX_STORE("r10", "r4", "r7", "[r8], #1")
         AOT_MATRIX_STORE("r11", "r5", "r7", "[r8], #1")
         AOT_MATRIX_STORE("r12", "r6", "r7", "[r8], #1")
-        "str r8, [sp, #4]\n"
+        "str r8, [sp, #8]\n"
         "subs lr, lr, #1\n bne 1b\n"
-        "add sp, sp, #20\n"
+        "add sp, sp, #32\n"
         "pop {r4-r11, pc}\n");
 }
 
@@ -249,17 +264,25 @@ AOT_INLINE void aot_matrix_pairs(const uint32_t *stream, const uint32_t *tile, i
     }
 }
 
-/* One pixel times `fours` times four rows of weights; as above. */
-AOT_INLINE void aot_matrix_rows(const uint32_t *stream, const uint32_t *row, int8_t *output, int32_t fours,
-                                int32_t blocks, int32_t zero)
+/* One pixel times `fours` times four rows of weights: first blocks of bytes, then widened ones; as above. */
+AOT_INLINE void aot_matrix_rows(const uint32_t *stream, const int8_t *bytes, const uint32_t *wide, int8_t *output,
+                                const aot_rows *layer)
 {
-    for (int32_t four = 0; four < fours; ++four) {
+    const int32_t blocks = layer->byte_blocks + layer->wide_blocks;
+    for (int32_t four = 0; four < layer->fours; ++four) {
         for (int32_t r = 0; r < AOT_MATRIX_ROWS; ++r) {
+            const uint32_t *weights = stream + 4 + r;
             uint32_t sum = stream[r];
-            for (int32_t i = 0; i < blocks; ++i) {
-                sum = aot_matrix_block(stream[4 + 4 * i + r], row[2 * i], row[2 * i + 1], sum);
+            for (int32_t i = 0; i < layer->byte_blocks; ++i) {
+                const uint32_t word = aot_load_bytes(bytes + 4 * i);
+                sum = aot_matrix_block(*weights, aot_odd_bytes(word), aot_matrix_even(word), sum);
+                weights += 4;
             }
-            *output++ = aot_matrix_output(sum, stream[4 + 4 * blocks + r], zero);
+            for (int32_t i = 0; i < layer->wide_blocks; ++i) {
+                sum = aot_matrix_block(*weights, wide[2 * i], wide[2 * i + 1], sum);
+                weights += 4;
+            }
+            *output++ = aot_matrix_output(sum, stream[4 + 4 * blocks + r], layer->zero);
         }
         stream += 8 + 4 * blocks;
     }

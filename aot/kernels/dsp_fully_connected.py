@@ -13,10 +13,13 @@ from aot.ops.base import Site
 from aot.ops.fully_connected import FullyConnected
 
 ROWS = 4
+#: At most so many blocks of the input are widened beforehand; the others are widened again for every four rows, at 3
+#: instructions in 17 more. It bounds the working memory.
+MOST_WIDE = 80
 
 
 class DspFullyConnected(SpecialKernel):
-    """The input is widened once and then meets four rows of weights at a time; the last four may hold rows of zeros."""
+    """The input is widened and then meets four rows of weights at a time; the last four may hold rows of zeros."""
 
     name: ClassVar[str] = "fully_connected.dsp"
     op: ClassVar[str] = "fully_connected"
@@ -30,7 +33,8 @@ class DspFullyConnected(SpecialKernel):
     def dims(self, site: Site) -> dict[str, int]:
         dims = _op(site).dims(site)
         n, outputs = dsp_matrix.blocks(dims["IN_LENGTH"]), dims["OUT_LENGTH"]
-        return dims | {"BLOCKS": n, "WHOLE_FOURS": outputs // ROWS, "LEFT_OVER": outputs % ROWS,
+        wide = min(n, MOST_WIDE)
+        return dims | {"BYTE_BLOCKS": n - wide, "WIDE_BLOCKS": wide, "WHOLE_FOURS": outputs // ROWS, "LEFT_OVER": outputs % ROWS,
                        "WHOLE_WORDS": outputs // ROWS * ROWS * (2 + n)}
 
     def constants(self, site: Site) -> dict[str, Array]:
@@ -44,10 +48,11 @@ class DspFullyConnected(SpecialKernel):
     def instructions(self, site: Site) -> float:
         dims = self.dims(site)
         fours = dims["WHOLE_FOURS"] + bool(dims["LEFT_OVER"])
-        return dims["ROWS"] * (60 + 7 * dims["BLOCKS"] + fours * (25 + 14.5 * dims["BLOCKS"]))
+        return dims["ROWS"] * (60 + 7 * dims["WIDE_BLOCKS"] + fours * (
+            30 + 14.5 * dims["WIDE_BLOCKS"] + 17.5 * dims["BYTE_BLOCKS"]))
 
     def scratch(self, site: Site) -> int:
-        return 8 * dsp_matrix.blocks(site.inputs[1].type.shape[1])
+        return 8 * min(dsp_matrix.blocks(site.inputs[1].type.shape[1]), MOST_WIDE)
 
 
 def _op(site: Site) -> FullyConnected:

@@ -61,7 +61,7 @@ class Conv2d(Op):
         x = to_nhwc(b, node.inputs[0], hint + ".in")
         oihw = weights.reshape(*weights.shape[:2], *window.kernel)
         op: Op
-        if groups == in_channels:
+        if groups == in_channels and (groups > 1 or out_channels == 1):
             op = DepthwiseConv2d(window)
             packed = oihw[:, 0].transpose(1, 2, 0)
         else:
