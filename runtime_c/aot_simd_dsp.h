@@ -19,7 +19,7 @@ enum { AOT_TILE = 3 };
 /* Bytes 0 and 2 of a word, sign-extended to halfwords. */
 AOT_INLINE uint32_t aot_even_bytes(uint32_t word)
 {
-    return (uint32_t)__sxtb16(word);
+    return (uint32_t)__sxtb16((int8x4_t)word);
 }
 
 /* Bytes 1 and 3 of a word, sign-extended to halfwords. */

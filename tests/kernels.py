@@ -10,8 +10,8 @@ import numpy as np
 from aot.builder import Builder
 from aot.calibrate import Calibration, calibrate
 from aot.emit import emit
-from aot.interpret import run_float, run_quantized
-from aot.ir import Array, Graph
+from aot.interpret import run_float, run_quantized, site
+from aot.ir import Array, Graph, Value
 from aot.numerics import LIMITS, dequantize, quantize
 from aot.ops.base import Case
 from aot.ops.unary import Unary
@@ -105,20 +105,30 @@ def worst_steps(made: Project, sample: int = 0) -> float:
     return worst
 
 
-def steps_from_reference(made: Project, sample: int = 0) -> float:
-    """Largest difference between twin and float meaning of the last node, in steps of its output.
+def steps_from_reference(made: Project, sample: int = 0) -> tuple[float, float]:
+    """Largest difference between twin and float meaning of the one node, in steps of its output; and what may be.
 
     Both get the same inputs and, other than in :func:`worst_steps`, the same rounded constants: what is left is the
-    error of the integer arithmetic. The graph has to be one node.
+    error of the integer arithmetic.
     """
     (node,) = made.graph.nodes
     values = [made.graph.values[i] for i in node.inputs]
     given = [made.inputs[sample][v.name] if v.data is None else v.data for v in values]
     quant = made.graph.values[node.output].quant
-    exact = node.op.reference(*(dequantize(q, v.quant).astype(np.float64) for q, v in zip(given, values, strict=True)))
+
+    def real(q: Array, value: Value) -> Array:
+        """Inputs as float32, which is what functions see; constants in 64 bits, each channel by its scale."""
+        if value.data is None:
+            return dequantize(q, value.quant).astype(np.float64)
+        axis = value.quant.axis
+        scale = np.asarray(value.quant.scale).reshape([-1 if i == axis else 1 for i in range(q.ndim)])
+        return (q.astype(np.float64) - value.quant.zero) * scale
+
+    exact = node.op.reference(*(real(q, v) for q, v in zip(given, values, strict=True)))
     low, high = LIMITS["s8"]
-    ideal = np.clip(exact / quant.scale[0] + quant.zero, low, high)
-    return float(np.abs(ideal - made.outputs[sample][node.output]).max(initial=0))
+    ideal = np.clip(np.nan_to_num(exact, nan=0.0, posinf=np.inf, neginf=-np.inf) / quant.scale[0] + quant.zero, low, high)
+    return (float(np.abs(ideal - made.outputs[sample][node.output]).max(initial=0)),
+            node.op.error_bound(site(made.graph, node)))
 
 
 def labels(cases: Sequence[tuple[str, Case]]) -> list[str]:

@@ -67,6 +67,10 @@ class Add(Op):
         ma, mb, constant, _ = self._fixed_point(site)
         return 31 - (abs(constant) + 128 * (abs(ma) + abs(mb))).bit_length()
 
+    def error_bound(self, site: Site) -> float:
+        # each of the two factors is off by up to half its last bit
+        return 0.5 + 256 / 2 ** self._fixed_point(site)[3]
+
     def operands(self, site: Site) -> tuple[int, ...]:
         return (0, 1)
 

@@ -96,9 +96,6 @@ class Op:
     headers: ClassVar[tuple[str, ...]] = ()
     #: Whether the output keeps the quantization of the first input (data movement, max).
     same_quant: ClassVar[bool] = False
-    #: How far the integers may be from :meth:`reference` of the same (dequantized) inputs and constants, in steps of
-    #: the output: half a step for the one rounding, and what multipliers of 16 bits or more add.
-    error: ClassVar[float] = 0.51
 
     # --- meaning -------------------------------------------------------------------------------------------------
 
@@ -141,6 +138,13 @@ class Op:
     def prove(self, site: Site) -> int | None:
         """Prove that no accumulator can overflow, or raise AotError; answer the headroom in bits if there is any."""
         return None
+
+    def error_bound(self, site: Site) -> float:
+        """How far :meth:`simulate` may be from :meth:`reference` of the same, dequantized, inputs, in output steps.
+
+        Half a step for the one rounding, and what multipliers of 16 bits or more add.
+        """
+        return 0.51
 
     def dims(self, site: Site) -> dict[str, int]:
         """The named numbers of the C body."""

@@ -71,6 +71,10 @@ class Softmax(Op):
             raise AotError(f"Softmax over {length} elements: the sum of exponentials may exceed 32 bits")
         return 32 - (65535 * max(length, 384)).bit_length()
 
+    def error_bound(self, site: Site) -> float:
+        # every exponential in the sum is off by up to half of 1/65535, and so is that of the element itself
+        return 0.5 + 256 * (site.output.type.shape[-1] + 1) / 2 / 65535
+
     def dims(self, site: Site) -> dict[str, int]:
         length = site.output.type.shape[-1]
         return {"ROWS": site.output.type.size // length, "LENGTH": length,

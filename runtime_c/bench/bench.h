@@ -33,6 +33,20 @@ extern int8_t bench_ports[];
 extern const uint32_t bench_port_bytes;
 extern int8_t *bench_pointers[];
 
+/* Where the stack stands: taken by the generated part right before it calls a network. */
+extern uintptr_t bench_stack_before;
+
+static inline uintptr_t bench_stack_now(void)
+{
+    uintptr_t sp;
+#if defined(__arm__)
+    __asm__ volatile("mov %0, sp" : "=r"(sp));
+#else
+    __asm__ volatile("mv %0, sp" : "=r"(sp));
+#endif
+    return sp;
+}
+
 /* From the linker script: the stack grows from its top down to its limit. */
 extern uint32_t bench_stack_limit[];
 extern uint32_t bench_stack_top[];

@@ -15,17 +15,6 @@ struct opened {
     intptr_t to;
 };
 
-static uintptr_t stack_pointer(void)
-{
-    uintptr_t sp;
-#if defined(__arm__)
-    __asm__ volatile("mov %0, sp" : "=r"(sp));
-#else
-    __asm__ volatile("mv %0, sp" : "=r"(sp));
-#endif
-    return sp;
-}
-
 static void leave(uint32_t code)
 {
     const uintptr_t block[2] = { HOST_EXIT_REASON, code };
@@ -84,26 +73,33 @@ static int untouched(const void *memory, uint32_t bytes)
     return 1;
 }
 
+/* What an unused word of the stack holds: another value in each, which no register is likely to bring. */
+static uint32_t paint(const volatile uint32_t *word)
+{
+    return PAINT ^ (uint32_t)(uintptr_t)word;
+}
+
 /* One inference; the answer is how many bytes of stack it used. */
 static __attribute__((noinline)) uint32_t run_painted(const struct bench_project *project, void *arena,
                                                       int8_t *const *ports)
 {
     volatile uint32_t *word = bench_stack_limit;
-    const uintptr_t here = stack_pointer();
+    const uintptr_t here = bench_stack_now();
     while ((uintptr_t)word < here) {
-        *word++ = PAINT;
+        *word = paint(word);
+        ++word;
     }
     if (project->run(arena, ports, ports + project->inputs) != 0) {
         fail(project, ": the run function answered with an error\n", BENCH_REFUSED);
     }
     word = bench_stack_limit;
-    if (*word != PAINT) {
+    if (*word != paint(word)) {
         fail(project, ": the stack was used up\n", BENCH_STACK);
     }
-    while ((uintptr_t)word < here && *word == PAINT) {
+    while ((uintptr_t)word < bench_stack_before && *word == paint(word)) {
         ++word;
     }
-    return (uint32_t)(here - (uintptr_t)word);
+    return (uint32_t)(bench_stack_before - (uintptr_t)word);
 }
 
 static void run_sample(const struct bench_project *project, uint32_t sample, const struct opened *files)
