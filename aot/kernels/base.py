@@ -52,10 +52,19 @@ class SpecialKernel:
         """Estimate of the instructions executed in one inference."""
         raise AssertionError(f"{self.name} does not say what it costs")
 
+    def dims(self, site: Site) -> dict[str, int]:
+        raise AssertionError(f"{self.name} does not say its numbers")
+
+    def constants(self, site: Site) -> dict[str, Array]:
+        raise AssertionError(f"{self.name} does not say its constants")
+
+    def scratch(self, site: Site) -> int:
+        return 0
+
     def operands(self, site: Site) -> tuple[int, ...]:
-        """As for :class:`Kernel`: what the operator says."""
+        """What the operator says."""
         return site.node.op.operands(site)
 
     def overlap(self, site: Site, index: int) -> Overlap | None:
-        """As for :class:`Kernel`: what the operator says, for kernels that read before they write like the plain one."""
+        """What the operator says, for kernels that read before they write as the plain one does."""
         return site.node.op.overlap(site, index)

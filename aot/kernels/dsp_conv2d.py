@@ -30,7 +30,7 @@ class DspConv2d(SpecialKernel):
 
     def dims(self, site: Site) -> dict[str, int]:
         op = _op(site)
-        x, w, _ = site.inputs
+        w = site.inputs[1]
         dims = op.dims(site)
         out_c, depth = dims["GROUP_OUT_C"], w.type.size // w.type.shape[0]
         n, pairs = dsp_matrix.blocks(depth), -(-out_c // 2)

@@ -34,8 +34,8 @@ class DspFullyConnected(SpecialKernel):
         dims = _op(site).dims(site)
         n, outputs = dsp_matrix.blocks(dims["IN_LENGTH"]), dims["OUT_LENGTH"]
         wide = min(n, MOST_WIDE)
-        return dims | {"BYTE_BLOCKS": n - wide, "WIDE_BLOCKS": wide, "WHOLE_FOURS": outputs // ROWS, "LEFT_OVER": outputs % ROWS,
-                       "WHOLE_WORDS": outputs // ROWS * ROWS * (2 + n)}
+        return dims | {"BYTE_BLOCKS": n - wide, "WIDE_BLOCKS": wide, "WHOLE_FOURS": outputs // ROWS,
+                       "LEFT_OVER": outputs % ROWS, "WHOLE_WORDS": outputs // ROWS * ROWS * (2 + n)}
 
     def constants(self, site: Site) -> dict[str, Array]:
         op = _op(site)

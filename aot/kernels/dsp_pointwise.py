@@ -18,9 +18,8 @@ class DspPointwise(DspConv2d):
     def fits(self, site: Site) -> bool:
         op = site.node.op
         assert isinstance(op, Conv2d)
-        x, y = site.inputs[0].type.shape, site.output.type.shape
         return (op.window.kernel == op.window.stride == (1, 1) and not any(op.window.pads) and op.groups == 1
-                and x[3] % 4 == 0 and super().fits(site))
+                and site.inputs[0].type.shape[3] % 4 == 0 and super().fits(site))
 
     def instructions(self, site: Site) -> float:
         dims = self.dims(site)

@@ -117,7 +117,8 @@ class FullyConnected(Op):
     @classmethod
     def cases(cls) -> Iterator[Case]:
         rng = np.random.default_rng(3)
-        for shape, out, clamp in (((1, 16), 8, NO_CLAMP), ((1, 345), 6, NO_CLAMP), ((1, 7), 3, (0.0, None)), ((1, 1), 1, NO_CLAMP),
+        for shape, out, clamp in (((1, 16), 8, NO_CLAMP), ((1, 345), 6, NO_CLAMP),
+                                  ((1, 7), 3, (0.0, None)), ((1, 1), 1, NO_CLAMP),
                                   ((3, 13), 5, (0.0, 6.0)), ((2, 2, 18), 9, NO_CLAMP)):
             w = rng.normal(size=(out, shape[-1])).astype(np.float32)
             yield Case(cls(clamp), (shape,), {1: w, 2: rng.normal(size=out).astype(np.float32)})

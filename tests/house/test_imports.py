@@ -26,7 +26,6 @@ FLOORS = (
     "quantize",
     "calibrate oracle",
     "interpret",
-    "kernels",
     "ops",
     "builder",
     "numerics",
