@@ -20,9 +20,9 @@ from aot.program import Place, Program, Step
 from aot.targets import OPTIMIZE_FLAGS, Target
 
 RUNTIME_VERSION = 1
+_C_TYPES = {"int8": "int8_t", "int16": "int16_t", "uint16": "uint16_t", "int32": "int32_t", "uint32": "uint32_t"}
 #: Memory beside each input and output on an emulated board: 16 bytes that must stay as they are, and some to align it.
 BENCH_GUARD_BYTES = 32
-_C_TYPES = {"int8": "int8_t", "int16": "int16_t", "uint16": "uint16_t", "int32": "int32_t"}
 _HERE = Path(__file__).parent
 
 
@@ -52,10 +52,12 @@ def emit(graph: Graph, program: Program, plan: Plan, target: Target, name: str, 
          ) -> dict[str, str]:
     """All files of the generated project, by path. ``golden``: pairs of quantized inputs and outputs, by name."""
     env = _environment()
+    headers = sorted({target.isa.header, *(h for s in program.steps for h in s.kernel.headers)})
     context: dict[str, Any] = {
         **_interface(graph, program, plan, name), "upper": name.upper(), "target": target, "isa": target.isa,
         "optimize_flag": OPTIMIZE_FLAGS[optimize],
         "arena_bytes": max(plan.size, 1), "align": target.align, "runtime_version": RUNTIME_VERSION,
+        "headers": headers,
         "layers": [_layer(env, s, name, target) for s in program.steps],
         "constants": [_array(f"{name}_{n}", data) for n, data in program.constants.items()],
         "golden": [{"inputs": [_numbers(x[i]) for i in graph.inputs],
@@ -72,8 +74,8 @@ def emit(graph: Graph, program: Program, plan: Plan, target: Target, name: str, 
     }
     out = {path: env.get_template(template).render(context) for path, template in files.items()}
     runtime = resources("runtime_c")
-    out["src/aot_fixed.h"] = (runtime / "aot_fixed.h").read_text()
-    out[f"src/{target.isa.header}"] = (runtime / target.isa.header).read_text()
+    for header in ("aot_fixed.h", *headers):
+        out[f"src/{header}"] = (runtime / header).read_text()
     out["report.json"] = json.dumps(report, indent=2) + "\n"
     return dict(sorted(out.items()))
 
@@ -131,17 +133,17 @@ def _ports(graph: Graph, names: tuple[str, ...], kind: str) -> list[Port]:
 
 def _layer(env: jinja2.Environment, step: Step, name: str, target: Target) -> str:
     """One layer's C function."""
-    node, op = step.site.node, step.site.node.op
-    dims = op.dims(step.site)
-    shapes = [step.site.inputs[k].type.shape for k in op.operands(step.site)]
+    node, kernel = step.site.node, step.kernel
+    dims, operands = kernel.dims(step.site), kernel.operands(step.site)
+    shapes = [step.site.inputs[k].type.shape for k in operands]
     title = f"{' + '.join('x'.join(map(str, s)) or '1' for s in shapes)} -> " \
             f"{'x'.join(map(str, step.site.output.type.shape)) or '1'}"
-    lines = [f"/* {op.name}: {title}"]
+    lines = [f"/* {node.op.name}: {title}"]
     if node.origin:
         lines.append(f" * from {comment(' + '.join(node.origin))}")
-    return env.get_template(f"{op.name}.c.j2").render(
+    return env.get_template(f"{kernel.name}.c.j2").render(
         title="\n".join([*lines, " */"]), function=step.function, d=dims, dims=_enum(dims), isa=target.isa,
-        c={n: f"{name}_{step.function}_{n}" for n in op.constants(step.site)}, operands=op.operands(step.site),
+        c={n: f"{name}_{step.function}_{n}" for n in kernel.constants(step.site)}, operands=operands,
         levels=sum(k.startswith("COUNT_") for k in dims))
 
 
@@ -184,7 +186,10 @@ def _array(name: str, data: Array) -> dict[str, Any]:
 
 def _numbers(data: Array) -> list[str]:
     """Numbers as lines of C initializers."""
-    flat = [str(v) if v > -(2**31) else "(-2147483647 - 1)" for v in data.reshape(-1).tolist()] or ["0"]
+    if data.dtype == np.uint32:  # words of several packed numbers
+        flat = [f"0x{v:08x}u" for v in data.reshape(-1).tolist()]
+    else:
+        flat = [str(v) if v > -(2**31) else "(-2147483647 - 1)" for v in data.reshape(-1).tolist()] or ["0"]
     width = max(map(len, flat))
     per_line = max(1, 108 // (width + 2))
     return [", ".join(flat[i:i + per_line]) + "," for i in range(0, len(flat), per_line)]

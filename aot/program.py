@@ -8,6 +8,8 @@ from math import prod
 
 from aot.interpret import site
 from aot.ir import Array, Graph, Node, prune
+from aot.kernels import choose
+from aot.kernels.base import Kernel
 from aot.ops.base import Overlap, Site
 from aot.ops.concat import Concat
 from aot.targets import Isa
@@ -50,10 +52,11 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One call: a C function, its node, where its run-time operands and its output are, and its working memory."""
+    """One call: a C function, its node, the kernel, where operands and output are, and the working memory."""
 
     function: str
     site: Site
+    kernel: Kernel
     operands: tuple[Place, ...]
     output: Place
     scratch: Place | None
@@ -90,8 +93,9 @@ def lower(graph: Graph, isa: Isa) -> Program:
     for i, node in enumerate(nodes):
         function = f"{node.op.name}_{i}"
         where = site(graph, replace(node, name=function), isa)
+        kernel = choose(where)
         operands = []
-        for k in node.op.operands(where):
+        for k in kernel.operands(where):
             value = where.inputs[k]
             place = places[value.name]
             if value.data is not None:
@@ -100,12 +104,12 @@ def lower(graph: Graph, isa: Isa) -> Program:
             operands.append(touch(place, value.type.nbytes, i))
         output = touch(places[node.output], where.output.type.nbytes, i)
         scratch = None
-        if nbytes := node.op.scratch(where):
+        if nbytes := kernel.scratch(where):
             scratch = Place("arena", f"{function}_scratch")
             buffers.append(Buffer(scratch.name, nbytes, 4, i, i, scratch=True))
-        for name, data in node.op.constants(where).items():
+        for name, data in kernel.constants(where).items():
             constants[f"{function}_{name}"] = data
-        steps.append(Step(function, where, tuple(operands), output, scratch))
+        steps.append(Step(function, where, kernel, tuple(operands), output, scratch))
     buffers += tensors.values()
     return Program(tuple(steps), tuple(buffers), _sharings(steps, {b.name: b for b in buffers}), constants)
 
@@ -197,11 +201,11 @@ def _sharings(steps: list[Step], buffers: Mapping[str, Buffer]) -> tuple[Sharing
         if buffers[out.name].nbytes != step.site.output.type.nbytes:
             continue
         allowed: dict[str, list[Overlap | None]] = {}
-        for k, place in zip(step.site.node.op.operands(step.site), step.operands, strict=True):
+        for k, place in zip(step.kernel.operands(step.site), step.operands, strict=True):
             if place.space != "arena" or place.name == out.name or buffers[place.name].last != i:
                 continue
             whole = buffers[place.name].nbytes == step.site.inputs[k].type.nbytes
-            allowed.setdefault(place.name, []).append(step.site.node.op.overlap(step.site, k) if whole else None)
+            allowed.setdefault(place.name, []).append(step.kernel.overlap(step.site, k) if whole else None)
         for name, overlaps in allowed.items():
             known = [o for o in overlaps if o is not None]
             if len(known) == len(overlaps):

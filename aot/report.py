@@ -72,7 +72,7 @@ def build_report(name: str, title: str, options: Options, float_graph: Graph, gr
         node, site = step.site.node, step.site
         packed = {n: d for n, d in program.constants.items()
                   if n == step.function or n.startswith(f"{step.function}_")}
-        scratch = node.op.scratch(site)
+        scratch = step.kernel.scratch(site)
         rows.append(Row(step.function, node.op.name, comment(" + ".join(node.origin), 70), site.output.type.shape,
                         node.op.macs(tuple(v.type for v in site.inputs), site.output.type),
                         sum(d.nbytes for d in packed.values()), scratch, headroom.get(node.output)))

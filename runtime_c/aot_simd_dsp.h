@@ -79,6 +79,12 @@ AOT_INLINE void aot_store_pair(int16_t *to, uint32_t word)
     memcpy(to, &word, sizeof word);
 }
 
+/* Bytes from one place to another that do not overlap; for lengths which the compiler knows, a few words. */
+AOT_INLINE void aot_copy(int8_t *to, const int8_t *from, int32_t length)
+{
+    memcpy(to, from, (size_t)length);
+}
+
 /* Where element k of one pixel stands in a tile. */
 AOT_INLINE int32_t aot_tile_index(int32_t pixel, int32_t k)
 {

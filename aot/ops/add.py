@@ -69,7 +69,7 @@ class Add(Op):
 
     def error_bound(self, site: Site) -> float:
         # each of the two factors is off by up to half its last bit
-        return 0.5 + 256 / 2 ** self._fixed_point(site)[3]
+        return float(0.5 + 256 / 2 ** self._fixed_point(site)[3])
 
     def operands(self, site: Site) -> tuple[int, ...]:
         return (0, 1)

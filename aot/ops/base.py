@@ -92,6 +92,8 @@ class Op:
     name: ClassVar[str] = ""
     #: The ONNX operators that :meth:`read` understands.
     onnx: ClassVar[tuple[str, ...]] = ()
+    #: Headers of ``runtime_c`` which the kernel needs besides the instruction set's.
+    headers: ClassVar[tuple[str, ...]] = ()
     #: Whether the output keeps the quantization of the first input (data movement, max).
     same_quant: ClassVar[bool] = False
 

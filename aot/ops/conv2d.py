@@ -11,7 +11,7 @@ import numpy as np
 from aot.builder import Builder
 from aot.errors import AotError
 from aot.ir import Array, TensorType, Value
-from aot.numerics import assert_int32
+from aot.numerics import Multipliers, assert_int32
 from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Overlap, Shape, Site, apply_clamp
 from aot.ops.depthwise_conv2d import DepthwiseConv2d
 from aot.ops.linear import (
@@ -61,7 +61,7 @@ class Conv2d(Op):
         x = to_nhwc(b, node.inputs[0], hint + ".in")
         oihw = weights.reshape(*weights.shape[:2], *window.kernel)
         op: Op
-        if groups == in_channels:
+        if groups == in_channels and (groups > 1 or out_channels == 1):
             op = DepthwiseConv2d(window)
             packed = oihw[:, 0].transpose(1, 2, 0)
         else:
@@ -102,25 +102,31 @@ class Conv2d(Op):
         rows = weights.sum(axis=(1, 2)).reshape(self.groups, -1, weights.shape[3])
         return np.asarray(np.einsum("goi,gi->go", rows, mean.reshape(self.groups, -1)).reshape(-1))
 
-    def _bias(self, site: Site) -> Array:
+    def bias(self, site: Site) -> Array:
+        """Bias per output channel with the input's zero point folded in."""
         x, w, b = site.inputs
         assert w.data is not None
         return folded_bias(x, b, w.data.astype(np.int64).sum(axis=(1, 2, 3)))
 
-    def _bound(self, site: Site) -> Array:
+    def bound(self, site: Site) -> Array:
+        """Largest possible absolute sum per output channel."""
         w = site.inputs[1].data
         assert w is not None
-        return accumulator_bound(self._bias(site), np.abs(w.astype(np.int64)).sum(axis=(1, 2, 3)))
+        return accumulator_bound(self.bias(site), np.abs(w.astype(np.int64)).sum(axis=(1, 2, 3)))
+
+    def multipliers(self, site: Site) -> Multipliers:
+        """What brings each output channel to the output's scale."""
+        return channel_multipliers(site, self.bound(site))
 
     def prove(self, site: Site) -> int:
-        return headroom(self._bound(site))
+        return headroom(self.bound(site))
 
     def simulate(self, site: Site, *x: Array) -> Array:
         # float64 holds these sums exactly: they stay below 2**53
         acc = self._sums(x[0].astype(np.float64), x[1].astype(np.float64), site.inputs[0].zero)
-        acc = acc.astype(np.int64) + self._bias(site)
+        acc = acc.astype(np.int64) + self.bias(site)
         assert_int32(acc, site.node.name)
-        return finish(acc, channel_multipliers(site, self._bound(site)), site, self.clamp)
+        return finish(acc, self.multipliers(site), site, self.clamp)
 
     def _depth(self, site: Site) -> tuple[int, int]:
         """Elements of one sum, and the same padded to the instruction set's block."""
@@ -135,7 +141,7 @@ class Conv2d(Op):
             **self.window.dims(x.type.shape, out),
             "GROUPS": self.groups, "GROUP_IN_C": w.type.shape[3], "GROUP_OUT_C": out[3] // self.groups,
             "PIXELS": out[1] * out[2], "DEPTH": k, "PADDED_DEPTH": padded,
-            "IN_ZERO": x.zero, **output_dims(site, channel_multipliers(site, self._bound(site)), self.clamp),
+            "IN_ZERO": x.zero, **output_dims(site, self.multipliers(site), self.clamp),
         }
 
     def constants(self, site: Site) -> dict[str, Array]:
@@ -143,8 +149,8 @@ class Conv2d(Op):
         assert w is not None
         k, padded = self._depth(site)
         rows = np.pad(w.reshape(w.shape[0], k), ((0, 0), (0, padded - k)))
-        mult = channel_multipliers(site, self._bound(site))
-        return {"weights": rows, "bias": self._bias(site), "multipliers": mult.m.astype(np.int32)}
+        mult = self.multipliers(site)
+        return {"weights": rows, "bias": self.bias(site), "multipliers": mult.m.astype(np.int32)}
 
     def scratch(self, site: Site) -> int:
         return 2 * site.isa.tile * self._depth(site)[1]

@@ -11,7 +11,7 @@ import numpy as np
 from aot.builder import Builder
 from aot.errors import AotError
 from aot.ir import Array, TensorType, Value
-from aot.numerics import assert_int32
+from aot.numerics import Multipliers, assert_int32
 from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Shape, Site, apply_clamp
 from aot.ops.linear import (
     accumulator_bound,
@@ -78,40 +78,47 @@ class FullyConnected(Op):
         x, w, b = inputs
         return quantize_weights(x, w, b, output, 0, lambda e: e @ mean)
 
-    def _bias(self, site: Site) -> Array:
+    def bias(self, site: Site) -> Array:
+        """Bias per output channel with the input's zero point folded in."""
         x, w, b = site.inputs
         assert w.data is not None
         return folded_bias(x, b, w.data.astype(np.int64).sum(axis=1))
 
-    def _bound(self, site: Site) -> Array:
+    def bound(self, site: Site) -> Array:
+        """Largest possible absolute sum per output channel."""
         w = site.inputs[1].data
         assert w is not None
-        return accumulator_bound(self._bias(site), np.abs(w.astype(np.int64)).sum(axis=1))
+        return accumulator_bound(self.bias(site), np.abs(w.astype(np.int64)).sum(axis=1))
+
+    def multipliers(self, site: Site) -> Multipliers:
+        """What brings each output channel to the output's scale."""
+        return channel_multipliers(site, self.bound(site))
 
     def prove(self, site: Site) -> int:
-        return headroom(self._bound(site))
+        return headroom(self.bound(site))
 
     def simulate(self, site: Site, *x: Array) -> Array:
         # float64 holds these sums exactly: they stay below 2**53
-        acc = (x[0].astype(np.float64) @ x[1].astype(np.float64).T).astype(np.int64) + self._bias(site)
+        acc = (x[0].astype(np.float64) @ x[1].astype(np.float64).T).astype(np.int64) + self.bias(site)
         assert_int32(acc, site.node.name)
-        return finish(acc, channel_multipliers(site, self._bound(site)), site, self.clamp)
+        return finish(acc, self.multipliers(site), site, self.clamp)
 
     def dims(self, site: Site) -> dict[str, int]:
         w = site.inputs[1].type.shape
         return {"ROWS": site.output.type.size // w[0], "IN_LENGTH": w[1], "OUT_LENGTH": w[0],
-                **output_dims(site, channel_multipliers(site, self._bound(site)), self.clamp)}
+                **output_dims(site, self.multipliers(site), self.clamp)}
 
     def constants(self, site: Site) -> dict[str, Array]:
         w = site.inputs[1].data
         assert w is not None
-        return {"weights": w, "bias": self._bias(site),
-                "multipliers": channel_multipliers(site, self._bound(site)).m.astype(np.int32)}
+        return {"weights": w, "bias": self.bias(site),
+                "multipliers": self.multipliers(site).m.astype(np.int32)}
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
         rng = np.random.default_rng(3)
-        for shape, out, clamp in (((1, 16), 8, NO_CLAMP), ((1, 7), 3, (0.0, None)), ((1, 1), 1, NO_CLAMP),
+        for shape, out, clamp in (((1, 16), 8, NO_CLAMP), ((1, 345), 6, NO_CLAMP),
+                                  ((1, 7), 3, (0.0, None)), ((1, 1), 1, NO_CLAMP),
                                   ((3, 13), 5, (0.0, 6.0)), ((2, 2, 18), 9, NO_CLAMP)):
             w = rng.normal(size=(out, shape[-1])).astype(np.float32)
             yield Case(cls(clamp), (shape,), {1: w, 2: rng.normal(size=out).astype(np.float32)})

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from aot.kernels import KERNELS
 from aot.ops import OPS
 
 ROOT = Path(__file__).parents[2]
@@ -78,7 +79,7 @@ def test_every_template_is_used() -> None:
     """A template belongs to an operator, is one of the project's files, or is included by another."""
     texts = {f.name: f.read_text(encoding="utf-8") for f in (ROOT / "templates").iterdir()}
     emit = (ROOT / "aot" / "emit.py").read_text(encoding="utf-8")
-    operators = {f"{op.name}.c.j2" for op in OPS}
+    operators = {f"{kernel.name}.c.j2" for kernel in (*OPS, *KERNELS)}
     for name in texts:
         in_others = any(f"'{name}'" in t or f'"{name}"' in t for n, t in texts.items() if n != name)
         assert name in operators or f'"{name}"' in emit or in_others, name
@@ -87,7 +88,7 @@ def test_every_template_is_used() -> None:
 def test_kernels_use_no_heap_no_stdio_no_float() -> None:
     """Templates of operators and the headers they include; the float helpers, self-test and bench stand apart."""
     forbidden = re.compile(r"\b(malloc|calloc|realloc|free|printf|float|double|stdio|stdlib)\b")
-    kernels = [ROOT / "templates" / f"{op.name}.c.j2" for op in OPS] + sorted((ROOT / "runtime_c").glob("*.h"))
+    kernels = [ROOT / "templates" / f"{kernel.name}.c.j2" for kernel in (*OPS, *KERNELS)] + sorted((ROOT / "runtime_c").glob("*.h"))
     for file in kernels:
         code = re.sub(r"/\*.*?\*/|\{#.*?#\}|//[^\n]*", "", file.read_text(encoding="utf-8"), flags=re.DOTALL)
         found = forbidden.search(code)

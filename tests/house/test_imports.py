@@ -20,6 +20,7 @@ FLOORS = (
     "emit report write",
     "plan",
     "program",
+    "kernels",
     "frontend data",
     "passes",
     "quantize",

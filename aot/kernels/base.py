@@ -1,0 +1,70 @@
+"""What a kernel is: one way to compute an operator in C."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol
+
+from aot.ir import Array
+from aot.ops.base import Overlap, Site
+
+
+class Kernel(Protocol):
+    """One way to compute an operator in C. Whatever it does, its bytes are those of the operator's numpy twin.
+
+    An operator is a kernel itself, the plain one, which fits every use and every target.
+    """
+
+    #: The template is ``templates/<name>.c.j2``.
+    name: ClassVar[str]
+    #: Headers of ``runtime_c`` which the C needs besides the instruction set's.
+    headers: ClassVar[tuple[str, ...]]
+
+    def dims(self, site: Site) -> dict[str, int]:
+        """The named numbers of the C body."""
+
+    def constants(self, site: Site) -> dict[str, Array]:
+        """Packed arrays for the weights file, by the name which the template uses."""
+
+    def operands(self, site: Site) -> tuple[int, ...]:
+        """Indices of the inputs which the C function takes as pointers."""
+
+    def scratch(self, site: Site) -> int:
+        """Bytes of working memory, 4-byte aligned."""
+
+    def overlap(self, site: Site, index: int) -> Overlap | None:
+        """How the output may share memory with input ``index`` when that input dies here; None: not at all."""
+
+
+class SpecialKernel:
+    """A kernel for some uses of an operator on one instruction set. Has no state: all it knows is the site."""
+
+    name: ClassVar[str] = ""
+    #: The operator which it computes, and the instruction set which it needs.
+    op: ClassVar[str] = ""
+    isa: ClassVar[str] = ""
+    headers: ClassVar[tuple[str, ...]] = ()
+
+    def fits(self, site: Site) -> bool:
+        """Whether it can compute this use of the operator."""
+        raise AssertionError(f"{self.name} does not say what it fits")
+
+    def instructions(self, site: Site) -> float:
+        """Estimate of the instructions executed in one inference."""
+        raise AssertionError(f"{self.name} does not say what it costs")
+
+    def dims(self, site: Site) -> dict[str, int]:
+        raise AssertionError(f"{self.name} does not say its numbers")
+
+    def constants(self, site: Site) -> dict[str, Array]:
+        raise AssertionError(f"{self.name} does not say its constants")
+
+    def scratch(self, site: Site) -> int:
+        return 0
+
+    def operands(self, site: Site) -> tuple[int, ...]:
+        """What the operator says."""
+        return site.node.op.operands(site)
+
+    def overlap(self, site: Site, index: int) -> Overlap | None:
+        """What the operator says, for kernels that read before they write as the plain one does."""
+        return site.node.op.overlap(site, index)

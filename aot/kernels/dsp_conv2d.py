@@ -1,0 +1,66 @@
+"""Convolution for Arm DSP: three pixels times two channels, weights in pairs of halfwords."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from aot.ir import Array
+from aot.kernels import dsp_matrix
+from aot.kernels.base import SpecialKernel
+from aot.ops.base import Site
+from aot.ops.conv2d import Conv2d
+
+PIXELS = 3
+
+
+class DspConv2d(SpecialKernel):
+    """The inputs of three output pixels are widened to a tile, which then meets all output channels in pairs."""
+
+    name: ClassVar[str] = "conv2d.dsp"
+    op: ClassVar[str] = "conv2d"
+    isa: ClassVar[str] = "dsp"
+    headers: ClassVar[tuple[str, ...]] = (dsp_matrix.HEADER,)
+
+    def fits(self, site: Site) -> bool:
+        op = _op(site)
+        return (site.output.type.shape[3] // op.groups >= 2
+                and dsp_matrix.fits(op.bound(site), op.multipliers(site)))
+
+    def dims(self, site: Site) -> dict[str, int]:
+        op = _op(site)
+        w = site.inputs[1]
+        dims = op.dims(site)
+        out_c, depth = dims["GROUP_OUT_C"], w.type.size // w.type.shape[0]
+        n, pairs = dsp_matrix.blocks(depth), -(-out_c // 2)
+        del dims["PADDED_DEPTH"]
+        return dims | {"PAIRS": pairs, "BLOCKS": n, "GROUP_WORDS": pairs * (4 + 2 * n)}
+
+    def constants(self, site: Site) -> dict[str, Array]:
+        op = _op(site)
+        w = site.inputs[1].data
+        assert w is not None
+        per_group = w.shape[0] // op.groups
+        order = np.arange(per_group)
+        if per_group % 2:  # the first two pairs share a channel
+            order = np.concatenate([order[:2], order[1:]])
+        order = (np.arange(op.groups)[:, None] * per_group + order).reshape(-1)
+        rows = w.reshape(w.shape[0], -1)
+        return {"stream": dsp_matrix.pack(rows[order], op.bias(site)[order], op.multipliers(site).m[order], 2)}
+
+    def instructions(self, site: Site) -> float:
+        dims = self.dims(site)
+        tiles = dims["GROUPS"] * -(-dims["PIXELS"] // PIXELS)
+        return tiles * (dsp_matrix.pairs_instructions(dims["DEPTH"], dims["GROUP_OUT_C"])
+                        + PIXELS * (60 + 10 * dims["KERNEL_H"] + 7 * dims["BLOCKS"]))
+
+    def scratch(self, site: Site) -> int:
+        depth = site.inputs[1].type.size // site.inputs[1].type.shape[0]
+        n = dsp_matrix.blocks(depth)
+        return PIXELS * 8 * n + (0 if site.inputs[1].type.shape[3] % 4 == 0 else 4 * n)
+
+
+def _op(site: Site) -> Conv2d:
+    assert isinstance(site.node.op, Conv2d)
+    return site.node.op

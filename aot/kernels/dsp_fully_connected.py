@@ -1,0 +1,60 @@
+"""Fully connected layer for Arm DSP: four rows at a time, weights in pairs of halfwords."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from aot.ir import Array
+from aot.kernels import dsp_matrix
+from aot.kernels.base import SpecialKernel
+from aot.ops.base import Site
+from aot.ops.fully_connected import FullyConnected
+
+ROWS = 4
+#: At most so many blocks of the input are widened beforehand; the others are widened again for every four rows, at 3
+#: instructions in 17 more. It bounds the working memory.
+MOST_WIDE = 80
+
+
+class DspFullyConnected(SpecialKernel):
+    """The input is widened and then meets four rows of weights at a time; the last four may hold rows of zeros."""
+
+    name: ClassVar[str] = "fully_connected.dsp"
+    op: ClassVar[str] = "fully_connected"
+    isa: ClassVar[str] = "dsp"
+    headers: ClassVar[tuple[str, ...]] = (dsp_matrix.HEADER,)
+
+    def fits(self, site: Site) -> bool:
+        op = _op(site)
+        return dsp_matrix.fits(op.bound(site), op.multipliers(site))
+
+    def dims(self, site: Site) -> dict[str, int]:
+        dims = _op(site).dims(site)
+        n, outputs = dsp_matrix.blocks(dims["IN_LENGTH"]), dims["OUT_LENGTH"]
+        wide = min(n, MOST_WIDE)
+        return dims | {"BYTE_BLOCKS": n - wide, "WIDE_BLOCKS": wide, "WHOLE_FOURS": outputs // ROWS,
+                       "LEFT_OVER": outputs % ROWS, "WHOLE_WORDS": outputs // ROWS * ROWS * (2 + n)}
+
+    def constants(self, site: Site) -> dict[str, Array]:
+        op = _op(site)
+        w = site.inputs[1].data
+        assert w is not None
+        more = -w.shape[0] % ROWS
+        return {"stream": dsp_matrix.pack(np.pad(w, ((0, more), (0, 0))), np.pad(op.bias(site), (0, more)),
+                                          np.pad(op.multipliers(site).m, (0, more)), ROWS)}
+
+    def instructions(self, site: Site) -> float:
+        dims = self.dims(site)
+        fours = dims["WHOLE_FOURS"] + bool(dims["LEFT_OVER"])
+        return dims["ROWS"] * (60 + 7 * dims["WIDE_BLOCKS"] + fours * (
+            30 + 14.5 * dims["WIDE_BLOCKS"] + 17.5 * dims["BYTE_BLOCKS"]))
+
+    def scratch(self, site: Site) -> int:
+        return 8 * min(dsp_matrix.blocks(site.inputs[1].type.shape[1]), MOST_WIDE)
+
+
+def _op(site: Site) -> FullyConnected:
+    assert isinstance(site.node.op, FullyConnected)
+    return site.node.op

@@ -1,0 +1,48 @@
+"""Weights for ``runtime_c/aot_dsp_matrix.h``: four to a word, biases and multipliers in the order of use."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aot.ir import Array
+from aot.numerics import Multipliers
+
+#: Sums are carried times 256, so a true sum must stay below this.
+LARGEST_SUM = 2**23
+HEADER = "aot_dsp_matrix.h"
+
+
+def fits(bound: Array, mult: Multipliers) -> bool:
+    """Whether every channel's sum stays in range and no left shift is needed before requantization.
+
+    ``bound``: largest possible |sum| per channel.
+    """
+    return bool(np.all(bound < LARGEST_SUM)) and mult.shift == 0
+
+
+def blocks(depth: int) -> int:
+    """Blocks of four elements in a sum of ``depth``."""
+    return -(-depth // 4)
+
+
+def pairs_instructions(depth: int, channels: int) -> float:
+    """Instructions for one tile of three pixels: sums of ``depth`` for so many channels."""
+    return 30 + -(-channels // 2) * (44 + 17.5 * blocks(depth))
+
+
+def pack(rows: Array, bias: Array, mult: Array, group: int) -> Array:
+    """The stream for ``group`` rows at a time: their biases, their weights block by block, their multipliers.
+
+    ``rows``: int8 [O, K], in [-127, 127], O a multiple of ``group``; ``bias``, ``mult``: [O]. Answers uint32.
+    """
+    count, depth = rows.shape
+    n = blocks(depth)
+    w = np.pad(rows.astype(np.int64), ((0, 0), (0, 4 * n - depth))).reshape(count, n, 4)
+    pairs = 256 * w[..., 1::2] + w[..., 0::2]  # halfwords whose upper byte is one less if the lower is negative
+    words = (pairs[..., 0] & 0xFFFF) | ((pairs[..., 1] & 0xFFFF) << 16)
+    start = 256 * bias - 127 * w[..., 0::2].sum(axis=(1, 2))
+    groups = count // group
+    stream = np.concatenate([start.reshape(groups, group),
+                             words.reshape(groups, group, n).transpose(0, 2, 1).reshape(groups, -1),
+                             mult.reshape(groups, group)], axis=1)
+    return (stream & 0xFFFFFFFF).astype(np.uint32)

@@ -1,0 +1,32 @@
+"""Convolution of single pixels for Arm DSP: as the general one, without windows."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from aot.kernels import dsp_matrix
+from aot.kernels.dsp_conv2d import PIXELS, DspConv2d
+from aot.ops.base import Site
+from aot.ops.conv2d import Conv2d
+
+
+class DspPointwise(DspConv2d):
+    """Kernel 1 x 1, stride 1, no padding, channels in fours."""
+
+    name: ClassVar[str] = "conv2d.dsp_pointwise"
+
+    def fits(self, site: Site) -> bool:
+        op = site.node.op
+        assert isinstance(op, Conv2d)
+        return (op.window.kernel == op.window.stride == (1, 1) and not any(op.window.pads) and op.groups == 1
+                and site.inputs[0].type.shape[3] % 4 == 0 and super().fits(site))
+
+    def instructions(self, site: Site) -> float:
+        dims = self.dims(site)
+        return -(-dims["PIXELS"] // PIXELS) * (dsp_matrix.pairs_instructions(dims["IN_C"], dims["OUT_C"])
+                                               + PIXELS * 7 * dims["BLOCKS"])
+
+    def dims(self, site: Site) -> dict[str, int]:
+        dims = super().dims(site)
+        used = ("IN_C", "OUT_C", "BLOCKS", "OUT_ZERO", "OUT_MIN", "OUT_MAX")
+        return {"PIXELS": dims["BATCH"] * dims["PIXELS"], **{n: dims[n] for n in used}}

@@ -1,0 +1,309 @@
+/*
+ * Matrix products for processors with the Arm DSP extension (little-endian): int8 weights in pairs of halfwords.
+ *
+ * Four weights w0 .. w3 of one output channel are one word. Read as two signed halfwords it is (256 w1 + w0,
+ * 256 w3 + w2): the upper byte of each is stored one lower where the lower byte is negative. Four inputs x0 .. x3
+ * become two words of halfwords, odd = (x1, x3) and even = (256 x0 + 127 - x1, 256 x2 + 127 - x3). With these,
+ *
+ *     word * odd + (w0, w2) * even  =  256 (w0 x0 + w1 x1 + w2 x2 + w3 x3) + 127 (w0 + w2)
+ *
+ * so one extraction of bytes serves four products. The last term is a constant of the channel and is part of its
+ * bias here. Sums are exact as long as the true sum stays below 2^23, which is proven for each layer that comes here.
+ *
+ * The weights of a layer are one stream in the order of their use: biases, weights, multipliers.
+ */
+#ifndef AOT_DSP_MATRIX_H
+#define AOT_DSP_MATRIX_H
+
+#include "aot_simd_dsp.h"
+
+enum { AOT_MATRIX_PIXELS = 3, AOT_MATRIX_WORDS = 6, AOT_MATRIX_ROWS = 4 };
+
+/* What aot_matrix_pairs has to know besides its pointers; the assembly relies on this order. */
+typedef struct {
+    int32_t pixel1;  /* distance in bytes from the output of pixel 0 to that of pixel 1 */
+    int32_t pixel2;  /* and to that of pixel 2 */
+    int32_t zero;    /* zero point of the output */
+    int32_t blocks;  /* blocks of four elements in a sum */
+    int32_t pairs;   /* pairs of output channels */
+    int32_t step;    /* from the first pair of channels to the second: 2, or 1 to share a channel if they are odd */
+} aot_matrix;
+
+/* What aot_matrix_rows has to know; the assembly relies on this order. */
+typedef struct {
+    int32_t zero;        /* zero point of the output */
+    int32_t byte_blocks; /* blocks of four elements that are read as bytes */
+    int32_t wide_blocks; /* the rest, which was widened before */
+    int32_t fours;       /* rows of weights, in fours */
+} aot_rows;
+
+/* For a tile of which `left` pixels are inside the layer, `channels` of them computed; a pixel has `out_c` bytes. */
+AOT_INLINE aot_matrix aot_matrix_layer(int32_t left, int32_t out_c, int32_t zero, int32_t blocks, int32_t channels)
+{
+    aot_matrix layer;
+    layer.pixel1 = left > 1 ? out_c : 0;
+    layer.pixel2 = left > 2 ? 2 * out_c : layer.pixel1;
+    layer.zero = zero;
+    layer.blocks = blocks;
+    layer.pairs = (channels + 1) / 2;
+    layer.step = 2 - channels % 2;
+    return layer;
+}
+
+/* (256 x0 + 127 - x1, 256 x2 + 127 - x3) of four inputs. */
+AOT_INLINE uint32_t aot_matrix_even(uint32_t word)
+{
+#if defined(__ARM_FEATURE_DSP) && (__ARM_FEATURE_DSP == 1) && defined(__GNUC__)
+    uint32_t swapped;
+    __asm__("rev16 %0, %1" : "=r"(swapped) : "r"(word));
+#else
+    const uint32_t swapped = ((word & 0x00FF00FFu) << 8) | ((word >> 8) & 0x00FF00FFu);
+#endif
+    return swapped ^ 0x007F007Fu;
+}
+
+/* Four inputs after the other into one pixel's place in a tile of three; a block of the tile has six words. */
+AOT_INLINE void aot_matrix_widen(uint32_t *tile, const int8_t *from, int32_t words)
+{
+#pragma GCC unroll 4
+    for (int32_t i = 0; i < words; ++i) {
+        const uint32_t word = aot_load_bytes(from + 4 * i);
+        tile[0] = aot_odd_bytes(word);
+        tile[3] = aot_matrix_even(word);
+        tile += 6;
+    }
+}
+
+/* The same for inputs that are all one value, such as padding. */
+AOT_INLINE void aot_matrix_fill(uint32_t *tile, int8_t value, int32_t words)
+{
+    const uint32_t word = (uint8_t)value * UINT32_C(0x01010101);
+    for (int32_t i = 0; i < words; ++i) {
+        tile[6 * i] = aot_odd_bytes(word);
+        tile[6 * i + 3] = aot_matrix_even(word);
+    }
+}
+
+/* The inputs of a single pixel, for aot_matrix_rows: two words a block. */
+AOT_INLINE void aot_matrix_widen_one(uint32_t *row, const int8_t *from, int32_t words)
+{
+#pragma GCC unroll 4
+    for (int32_t i = 0; i < words; ++i) {
+        const uint32_t word = aot_load_bytes(from + 4 * i);
+        row[2 * i] = aot_odd_bytes(word);
+        row[2 * i + 1] = aot_matrix_even(word);
+    }
+}
+
+#if defined(__ARM_FEATURE_DSP) && (__ARM_FEATURE_DSP == 1) && defined(__GNUC__)
+
+#define AOT_UNUSED __attribute__((unused))
+
+/* One block of a pair of channels: r3 r4 weights, r5-r7 inputs of three pixels, r8-r10 and r11 r12 lr sums. */
+#define AOT_MATRIX_PAIR_BLOCK                                                                                   \
+    "ldmia r0!, {r3, r4}\n"                                                                                     \
+    "ldmia r1!, {r5, r6, r7}\n"                                                                                 \
+    "smlad r8, r3, r5, r8\n smlad r9, r3, r6, r9\n smlad r10, r3, r7, r10\n"                                    \
+    "smlad r11, r4, r5, r11\n smlad r12, r4, r6, r12\n smlad lr, r4, r7, lr\n"                                  \
+    "sxtb16 r3, r3\n sxtb16 r4, r4\n"                                                                           \
+    "ldmia r1!, {r5, r6, r7}\n"                                                                                 \
+    "smlad r8, r3, r5, r8\n smlad r9, r3, r6, r9\n smlad r10, r3, r7, r10\n"                                    \
+    "smlad r11, r4, r5, r11\n smlad r12, r4, r6, r12\n smlad lr, r4, r7, lr\n"
+
+/* Sum to output: divide by 256, requantize with multiplier and zero point, saturate, store. */
+#define AOT_MATRIX_STORE(sum, multiplier, zero, place)                                                          \
+    "asr " sum ", " sum ", #8\n smmlar " sum ", " sum ", " multiplier ", " zero "\n"                            \
+    "ssat " sum ", #8, " sum "\n strb " sum ", " place "\n"
+
+/* Three pixels times pairs of output channels, requantized and saturated to int8. */
+__attribute__((naked, noinline, unused)) static void aot_matrix_pairs(const uint32_t *stream AOT_UNUSED,
+                                                                      const uint32_t *tile AOT_UNUSED,
+                                                                      int8_t *output AOT_UNUSED,
+                                                                      const aot_matrix *layer AOT_UNUSED)
+{
+    __asm__(
+        ".syntax unified\n"
+        "push {r4-r11, lr}\n"
+        "sub sp, sp, #36\n"
+        "ldmia r3, {r4-r9}\n"        /* pixel1 pixel2 zero blocks pairs step */
+        "mov r10, r9\n"              /* step of the first pair */
+        "stmia sp, {r4-r6}\n"        /* 0 pixel1, 4 pixel2, 8 zero */
+        "str r2, [sp, #12]\n"        /* 12 output */
+        "str r1, [sp, #16]\n"        /* 16 tile */
+        "lsr r4, r7, #2\n and r5, r7, #3\n"
+        "strd r4, r5, [sp, #20]\n"   /* 20 blocks in fours, 24 blocks left over */
+        "strd r8, r10, [sp, #28]\n"  /* 28 pairs, 32 step */
+        "1:\n"
+        "ldmia r0!, {r8, r11}\n"
+        "ldrd r1, r2, [sp, #16]\n"
+        "mov r9, r8\n mov r10, r8\n mov r12, r11\n mov lr, r11\n"
+        "cmp r2, #0\n beq 3f\n"
+        "2:\n"
+        AOT_MATRIX_PAIR_BLOCK AOT_MATRIX_PAIR_BLOCK AOT_MATRIX_PAIR_BLOCK AOT_MATRIX_PAIR_BLOCK
+        "subs r2, r2, #1\n bne 2b\n"
+        "3:\n"
+        "ldr r2, [sp, #24]\n"
+        "cbz r2, 5f\n"
+        "4:\n"
+        AOT_MATRIX_PAIR_BLOCK
+        "subs r2, r2, #1\n bne 4b\n"
+        "5:\n"
+        "ldmia r0!, {r3, r4}\n"
+        "ldmia sp, {r1, r2, r5, r6}\n" /* pixel1 pixel2 zero output */
+        AOT_MATRIX_STORE("r8", "r3", "r5", "[r6]")
+        AOT_MATRIX_STORE("r9", "r3", "r5", "[r6, r1]")
+        AOT_MATRIX_STORE("r10", "r3", "r5", "[r6, r2]")
+        "adds r6, r6, #1\n"
+        AOT_MATRIX_STORE("r11", "r4", "r5", "[r6]")
+        AOT_MATRIX_STORE("r12", "r4", "r5", "[r6, r1]")
+        AOT_MATRIX_STORE("lr", "r4", "r5", "[r6, r2]")
+        "ldrd r1, r2, [sp, #28]\n"
+        "subs r1, r1, #1\n"
+        "add r6, r6, r2\n sub r6, r6, #1\n"
+        "str r6, [sp, #12]\n"
+        "mov r2, #2\n"
+        "strd r1, r2, [sp, #28]\n"
+        "bne 1b\n"
+        "add sp, sp, #36\n"
+        "pop {r4-r11, pc}\n");
+}
+
+/* One block of four rows: r3-r6 weights, r7 r8 inputs, r9-r12 sums. */
+#define AOT_MATRIX_ROWS_BLOCK(inputs)                                                                           \
+    "ldmia r0!, {r3, r4, r5, r6}\n"                                                                             \
+    inputs                                                                                                      \
+    "smlad r9, r3, r7, r9\n smlad r10, r4, r7, r10\n smlad r11, r5, r7, r11\n smlad r12, r6, r7, r12\n"         \
+    "sxtb16 r3, r3\n sxtb16 r4, r4\n sxtb16 r5, r5\n sxtb16 r6, r6\n"                                           \
+    "smlad r9, r3, r8, r9\n smlad r10, r4, r8, r10\n smlad r11, r5, r8, r11\n smlad r12, r6, r8, r12\n"
+/* Its inputs, widened before or now. */
+#define AOT_MATRIX_WIDE "ldmia r1!, {r7, r8}\n"
+#define AOT_MATRIX_BYTES "ldr r8, [r1], #4\n sxtb16 r7, r8, ror #8\n rev16 r8, r8\n eor r8, r8, #0x007F007F\n"
+/* A loop over the blocks counted at `fours` and `rest` on the stack. */
+#define AOT_MATRIX_ROWS_LOOP(fours, rest, inputs)                                                               \
+    "ldr r2, [sp, #" fours "]\n cmp r2, #0\n beq 3f\n"                                                          \
+    "2:\n"                                                                                                      \
+    AOT_MATRIX_ROWS_BLOCK(inputs) AOT_MATRIX_ROWS_BLOCK(inputs)                                                 \
+    AOT_MATRIX_ROWS_BLOCK(inputs) AOT_MATRIX_ROWS_BLOCK(inputs)                                                 \
+    "subs r2, r2, #1\n bne 2b\n"                                                                               \
+    "3:\n"                                                                                                      \
+    "ldr r2, [sp, #" rest "]\n cmp r2, #0\n beq 5f\n"                                                           \
+    "4:\n"                                                                                                      \
+    AOT_MATRIX_ROWS_BLOCK(inputs)                                                                               \
+    "subs r2, r2, #1\n bne 4b\n"                                                                               \
+    "5:\n"
+
+/* One pixel times `fours` times four rows of weights: first blocks of bytes, then widened ones; as above. */
+__attribute__((naked, noinline, unused)) static void aot_matrix_rows(const uint32_t *stream AOT_UNUSED,
+                                                                     const int8_t *bytes AOT_UNUSED,
+                                                                     const uint32_t *wide AOT_UNUSED,
+                                                                     int8_t *output AOT_UNUSED,
+                                                                     const aot_rows *layer AOT_UNUSED)
+{
+    __asm__(
+        ".syntax unified\n"
+        "push {r4-r11, lr}\n"
+        "ldr r4, [sp, #36]\n"          /* layer: above 9 saved registers */
+        "sub sp, sp, #32\n"
+        "ldmia r4, {r4, r5, r6, r7}\n" /* zero, blocks of bytes, widened blocks, rows in fours */
+        "stmia sp, {r1, r2, r3, r4}\n" /* 0 bytes, 4 wide, 8 output, 12 zero */
+        "lsr r8, r5, #2\n and r9, r5, #3\n"
+        "strd r8, r9, [sp, #16]\n"     /* 16 blocks of bytes in fours, 20 left over */
+        "lsr r8, r6, #2\n and r9, r6, #3\n"
+        "strd r8, r9, [sp, #24]\n"     /* 24 widened blocks in fours, 28 left over */
+        "mov lr, r7\n"
+        "1:\n"
+        "ldmia r0!, {r9, r10, r11, r12}\n"
+        "ldr r1, [sp]\n"
+        AOT_MATRIX_ROWS_LOOP("16", "20", AOT_MATRIX_BYTES)
+        "ldr r1, [sp, #4]\n"
+        AOT_MATRIX_ROWS_LOOP("24", "28", AOT_MATRIX_WIDE)
+        "ldmia r0!, {r3, r4, r5, r6}\n"
+        "ldrd r8, r7, [sp, #8]\n"      /* output, zero */
+        AOT_MATRIX_STORE("r9", "r3", "r7", "[r8], #1")
+        AOT_MATRIX_STORE("r10", "r4", "r7", "[r8], #1")
+        AOT_MATRIX_STORE("r11", "r5", "r7", "[r8], #1")
+        AOT_MATRIX_STORE("r12", "r6", "r7", "[r8], #1")
+        "str r8, [sp, #8]\n"
+        "subs lr, lr, #1\n bne 1b\n"
+        "add sp, sp, #32\n"
+        "pop {r4-r11, pc}\n");
+}
+
+#else
+
+/* One block: the new sum, modulo 2^32 as the instructions compute it. */
+AOT_INLINE uint32_t aot_matrix_block(uint32_t weights, uint32_t odd, uint32_t even, uint32_t sum)
+{
+    sum += (uint32_t)aot_multiply_pairs(weights, odd, 0);
+    return sum + (uint32_t)aot_multiply_pairs(aot_even_bytes(weights), even, 0);
+}
+
+/* Sum to output: divide by 256, requantize with multiplier and zero point, saturate. */
+AOT_INLINE int8_t aot_matrix_output(uint32_t sum, uint32_t multiplier, int32_t zero)
+{
+    return aot_clamp(aot_requantize((int32_t)sum >> 8, (int32_t)multiplier, zero), -128, 127);
+}
+
+/* Three pixels times pairs of output channels, requantized and saturated to int8. */
+AOT_INLINE void aot_matrix_pairs(const uint32_t *stream, const uint32_t *tile, int8_t *output, const aot_matrix *layer)
+{
+    const int32_t place[AOT_MATRIX_PIXELS] = { 0, layer->pixel1, layer->pixel2 };
+    for (int32_t pair = 0; pair < layer->pairs; ++pair) {
+        for (int32_t c = 0; c < 2; ++c) {
+            const uint32_t multiplier = stream[2 + 2 * layer->blocks + c];
+            for (int32_t p = 0; p < AOT_MATRIX_PIXELS; ++p) {
+                uint32_t sum = stream[c];
+                for (int32_t i = 0; i < layer->blocks; ++i) {
+                    sum = aot_matrix_block(stream[2 + 2 * i + c], tile[6 * i + p], tile[6 * i + 3 + p], sum);
+                }
+                output[c + place[p]] = aot_matrix_output(sum, multiplier, layer->zero);
+            }
+        }
+        stream += 4 + 2 * layer->blocks;
+        output += pair == 0 ? layer->step : 2;
+    }
+}
+
+/* One pixel times `fours` times four rows of weights: first blocks of bytes, then widened ones; as above. */
+AOT_INLINE void aot_matrix_rows(const uint32_t *stream, const int8_t *bytes, const uint32_t *wide, int8_t *output,
+                                const aot_rows *layer)
+{
+    const int32_t blocks = layer->byte_blocks + layer->wide_blocks;
+    for (int32_t four = 0; four < layer->fours; ++four) {
+        for (int32_t r = 0; r < AOT_MATRIX_ROWS; ++r) {
+            const uint32_t *weights = stream + 4 + r;
+            uint32_t sum = stream[r];
+            for (int32_t i = 0; i < layer->byte_blocks; ++i) {
+                const uint32_t word = aot_load_bytes(bytes + 4 * i);
+                sum = aot_matrix_block(*weights, aot_odd_bytes(word), aot_matrix_even(word), sum);
+                weights += 4;
+            }
+            for (int32_t i = 0; i < layer->wide_blocks; ++i) {
+                sum = aot_matrix_block(*weights, wide[2 * i], wide[2 * i + 1], sum);
+                weights += 4;
+            }
+            *output++ = aot_matrix_output(sum, stream[4 + 4 * blocks + r], layer->zero);
+        }
+        stream += 8 + 4 * blocks;
+    }
+}
+
+#endif
+
+/* The fused activation of one or three pixels, for the few layers whose limits are not those of int8. */
+AOT_INLINE void aot_matrix_clamp_row(int8_t *output, int32_t length, int32_t low, int32_t high)
+{
+    for (int32_t i = 0; i < length; ++i) {
+        output[i] = aot_clamp(output[i], low, high);
+    }
+}
+
+AOT_INLINE void aot_matrix_clamp(int8_t *output, const aot_matrix *layer, int32_t low, int32_t high)
+{
+    const int32_t length = 2 * layer->pairs - 2 + layer->step;
+    aot_matrix_clamp_row(output, length, low, high);
+    aot_matrix_clamp_row(output + layer->pixel1, length, low, high);
+    aot_matrix_clamp_row(output + layer->pixel2, length, low, high);
+}
+
+#endif
