@@ -27,6 +27,16 @@ class Window:
     dilation: Pair = (1, 1)
     pads: Pads = (0, 0, 0, 0)
 
+    def __str__(self) -> str:
+        words = [f"{self.kernel[0]}x{self.kernel[1]}"]
+        if self.stride != (1, 1):
+            words.append(f"stride:{self.stride[0]}x{self.stride[1]}")
+        if self.dilation != (1, 1):
+            words.append(f"dilation:{self.dilation[0]}x{self.dilation[1]}")
+        if any(self.pads):
+            words.append(f"pads:{','.join(map(str, self.pads))}")
+        return "/".join(words)
+
     def extent(self) -> Pair:
         """Height and width which one window spans, dilation included."""
         return ((self.kernel[0] - 1) * self.dilation[0] + 1, (self.kernel[1] - 1) * self.dilation[1] + 1)

@@ -85,13 +85,16 @@ def fuse_clamps(graph: Graph) -> Graph:
 def scales_to_depthwise(graph: Graph) -> Graph:
     """What is left of per-channel scales and offsets becomes a 1x1 depthwise convolution.
 
-    So each channel keeps a scale of its own, and the offset is exact to 32 bits.
+    So each channel keeps a scale of its own, and the offset is exact to 32 bits. A factor and an offset that follow
+    each other become one.
     """
     b = Builder(graph.name)
     for value in graph.values.values():
         if value.data is not None or value.name in graph.inputs:
             b.keep(value)
     new: dict[str, str] = {}
+    scaled: dict[str, tuple[str, Array, Array, tuple[str, ...]]] = {}  # value -> what it is a multiple of, and how
+    consumers = graph.consumers()
     for node in graph.nodes:
         b.origin = node.origin
         inputs = [new.get(i, i) for i in node.inputs]
@@ -105,11 +108,17 @@ def scales_to_depthwise(graph: Graph) -> Graph:
             continue
         channels = out.shape[-1]
         factor, offset = _affine(node.op, at, per_channel)
-        flat = b.add(Reshape((1, out.size // channels, 1, channels)), [inputs[1 - at]], node.output + ".map")
+        source, before = inputs[1 - at], node.inputs[1 - at]
+        if before in scaled and len(consumers[before]) == 1 and before not in graph.outputs:
+            source, first, start, origin = scaled[before]
+            factor, offset, b.origin = first * factor, start * factor + offset, (*origin, *b.origin)
+        if node.op.clamp == NO_CLAMP:
+            scaled[node.output] = source, factor, offset, b.origin
+        flat = b.add(Reshape((1, out.size // channels, 1, channels)), [source], node.output + ".map")
         weights = b.constant(factor.reshape(1, 1, channels), node.output + ".weights")
         bias = b.constant(offset, node.output + ".bias")
-        scaled = b.add(DepthwiseConv2d(Window((1, 1)), node.op.clamp), [flat, weights, bias], node.output + ".scaled")
-        new[node.output] = b.add(Reshape(out.shape), [scaled], node.output)
+        moved = b.add(DepthwiseConv2d(Window((1, 1)), node.op.clamp), [flat, weights, bias], node.output + ".scaled")
+        new[node.output] = b.add(Reshape(out.shape), [moved], node.output)
     return prune(Graph(graph.name, graph.inputs, graph.outputs, tuple(b.nodes), b.values))
 
 
