@@ -1,4 +1,4 @@
-"""What the marks of tests mean: ``emulator`` and ``shared``."""
+"""What the marks of tests mean, ``emulator`` and ``shared``, and the option that renews the golden files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from road import MODELS
 
 from aot import emulate
 from aot.targets import TARGETS
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--golden-refresh``: generated code of today becomes what tests/golden compares with."""
+    parser.addoption("--golden-refresh", action="store_true", help="write tests/golden instead of comparing with it")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
