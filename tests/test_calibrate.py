@@ -1,0 +1,127 @@
+"""Ranges from samples: what each method keeps and cuts, and what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sketch import Sketch
+
+from aot.calibrate import KEPT_PER_SAMPLE, METHODS, Calibration, Range, calibrate
+from aot.errors import AotError
+from aot.ir import Array, Graph
+from aot.ops.base import affine
+from aot.ops.unary import Unary
+
+
+def negated(*shape: int) -> Graph:
+    """x -> neg -> y."""
+    b = Sketch()
+    b.input("x", shape)
+    return b.graph(["x"], [b.then(Unary("neg"), "x", "y")])
+
+
+def ranges(samples: Array, method: str) -> tuple[Range, Range]:
+    """Of the input and of the output, for samples stacked on the first axis."""
+    found = calibrate(negated(*samples.shape[1:]), [{"x": s} for s in samples.astype(np.float32)], method)
+    assert found.samples == len(samples) and found.method == method
+    return found.ranges["x"], found.ranges["y"]
+
+
+def with_outliers() -> Array:
+    x = np.random.default_rng(0).uniform(-1, 1, (20, 4000))
+    x[3, 5], x[7, 9] = 100.0, -50.0
+    return x
+
+
+def test_minmax_keeps_all() -> None:
+    assert ranges(with_outliers(), "minmax") == (Range(-50.0, 100.0), Range(-100.0, 50.0))
+
+
+@pytest.mark.parametrize("method", ["percentile", "mse"])
+def test_others_cut_outliers_but_not_those_of_inputs(method: str) -> None:
+    x, y = ranges(with_outliers(), method)
+    assert x == Range(-50.0, 100.0)
+    assert -100.0 < y.low < -0.9 and 0.9 < y.high < 50.0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_has_no_outlier_is_kept_nearly_whole(method: str) -> None:
+    _, y = ranges(np.random.default_rng(0).uniform(-2, 1, (20, 4000)), method)
+    assert y.low == pytest.approx(-1, abs=0.05) and y.high == pytest.approx(2, abs=0.05)
+
+
+def test_mse_is_no_worse_than_the_whole_range() -> None:
+    """On values with long tails, the mean squared error of its quantization is the smaller one."""
+    x = np.random.default_rng(1).standard_t(3, size=(10, 4000)).astype(np.float32)
+
+    def error(r: Range) -> float:
+        quant = affine(r.low, r.high, "s8")
+        q = np.clip(np.floor(-x / quant.scale[0] + 0.5) + quant.zero, -128, 127)
+        return float((((q - quant.zero) * quant.scale[0] + x) ** 2).mean())
+
+    assert error(ranges(x, "mse")[1]) < 0.95 * error(ranges(x, "minmax")[1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("value", [0.0, 2.5, -3.0])
+def test_constants_have_a_range_that_can_be_quantized(method: str, value: float) -> None:
+    _, y = ranges(np.full((3, 7), value), method)
+    quant = affine(y.low, y.high, "s8")
+    assert quant.scale[0] > 0 and -128 <= quant.zero <= 127
+    assert abs(quant.scale[0] * (np.clip(np.floor(-value / quant.scale[0] + 0.5) + quant.zero, -128, 127) - quant.zero)
+               + value) <= quant.scale[0]
+
+
+def test_extremes_between_the_kept_elements_count() -> None:
+    """Of large tensors only some elements are kept for statistics; the extremes are always seen."""
+    x = np.zeros((2, 3 * KEPT_PER_SAMPLE))
+    x[1, 1] = 9.0
+    assert ranges(x, "minmax")[1] == Range(-9.0, 0.0)
+
+
+def test_means_go_along_the_last_axis() -> None:
+    samples = [{"x": np.array([[1.0, 2.0], [3.0, 6.0]], np.float32)}, {"x": np.zeros((2, 2), np.float32)}]
+    found = calibrate(negated(2, 2), samples, "minmax")
+    assert found.means["x"].tolist() == [1.0, 2.0] and found.means["y"].tolist() == [-1.0, -2.0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_order_of_samples_does_not_matter_for_small_tensors(method: str) -> None:
+    x = np.random.default_rng(2).normal(size=(9, 50))
+    assert ranges(x, method) == ranges(x[::-1], method)
+
+
+def test_progress_is_told_once_a_sample() -> None:
+    calls: list[int] = []
+    calibrate(negated(3), [{"x": np.ones(3)}] * 5, "minmax", lambda: calls.append(1))
+    assert len(calls) == 5
+
+
+# --- refusals ----------------------------------------------------------------------------------------------------
+
+def test_no_samples() -> None:
+    with pytest.raises(AotError, match="no calibration sample"):
+        calibrate(negated(3), [])
+
+
+def test_an_unknown_method() -> None:
+    with pytest.raises(AotError, match=r"unknown calibration method 'best'[^$]*mse, minmax, percentile"):
+        calibrate(negated(3), [{"x": np.ones(3)}], "best")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_that_are_not_finite(bad: float) -> None:
+    with pytest.raises(AotError, match="sample 1 makes 'x' reach"):
+        calibrate(negated(2), [{"x": np.ones(2)}, {"x": np.array([1.0, bad])}])
+
+
+def test_a_layer_that_overflows_is_named() -> None:
+    b = Sketch()
+    b.input("x", (2,))
+    graph = b.graph(["x"], [b.then(Unary("exp"), "x", "y")])
+    with np.errstate(over="ignore"), pytest.raises(AotError, match="'y' reach"):
+        calibrate(graph, [{"x": np.array([1.0, 1e6])}])
+
+
+def test_a_calibration_is_data() -> None:
+    assert Calibration({"x": Range(0, 1)}, {}, 1, "mse").ranges["x"].high == 1
