@@ -98,7 +98,7 @@ class Net:
             raise AotError(f"inputs {sorted(named)} were given, the model takes {sorted(self.graph.inputs)}")
         result, stacked = {}, False
         for name, value in named.items():
-            array, shape = np.asarray(value), self.graph.values[name].type.shape
+            array, shape = sample_data.as_array(value, f"input {name!r}"), self.graph.values[name].type.shape
             single = array.shape == shape or (shape[:1] == (1,) and array.shape == shape[1:])
             many = array.shape[1:] == shape or (shape[:1] == (1,) and array.shape[1:] == shape[1:])
             if not single and not many:

@@ -98,22 +98,22 @@ def load(data: DataLike, graph: Graph, what: str = "data") -> Samples:
 def _read(data: DataLike, where: str, wanted: set[str]) -> tuple[dict[str, Array], list[str]]:
     """Those of the wanted arrays which the source has, and the names of all others."""
     if isinstance(data, Mapping):
-        return ({str(k): _array(v, f"{where}, {k!r}") for k, v in data.items() if str(k) in wanted},
+        return ({str(k): as_array(v, f"{where}: the array {k!r}") for k, v in data.items() if str(k) in wanted},
                 [str(k) for k in data if str(k) not in wanted])
     if not isinstance(data, str | Path):
-        return {"x": _array(data, where)}, []
+        return {"x": as_array(data, where)}, []
     path = Path(data)
     if not path.is_file():
         raise AotError(f"{where} is not a file", "give the path of an .npz file")
     try:
         loaded: Any = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
-            return {"x": loaded}, []
+            return {"x": as_array(loaded, where)}, []
         with loaded:
             size = sum(entry.file_size for entry in loaded.zip.infolist())
             if size > MOST_BYTES:
                 raise AotError(f"{where} unpacks to {size} bytes", f"at most {MOST_BYTES} are read; give fewer samples")
-            return ({k: _array(loaded[k], f"{where}, {k!r}") for k in loaded.files if k in wanted},
+            return ({k: as_array(loaded[k], f"{where}: the array {k!r}") for k in loaded.files if k in wanted},
                     [k for k in loaded.files if k not in wanted])
     except AotError:
         raise
@@ -125,19 +125,20 @@ def _read(data: DataLike, where: str, wanted: set[str]) -> tuple[dict[str, Array
                        "save plain arrays of numbers with numpy.savez") from error
 
 
-def _array(value: Any, where: str) -> Array:
-    """An array of what was given; members of an archive that are no arrays come as bytes."""
-    if isinstance(value, bytes):
-        raise AotError(f"{where}: this is not an array", "save plain arrays of numbers with numpy.savez")
+def as_array(value: Any, what: str) -> Array:
+    """An array of real numbers, as they were given; an AotError if it is anything else."""
     try:
-        return np.asarray(value)
-    except (ValueError, TypeError) as error:
-        raise AotError(f"{where}: this is not an array: {error}", "give an array of numbers") from error
+        result = np.asarray(value)
+    except (ValueError, TypeError) as error:  # lists of unequal length
+        raise AotError(f"{what} is no array: {error}", "give an array of numbers") from error
+    if result.dtype.kind not in "fiub":
+        raise AotError(f"{what} holds {result.dtype}, not numbers", "give real numbers, such as float32 or uint8")
+    return result
 
 
 def _fit(name: str, array: Array, shape: tuple[int, ...], where: str) -> Array:
     """The array as [samples, *shape]; refused when its samples have another shape or are not finite numbers."""
-    _refuse_other_than_numbers(array, f"{where}: the array for {name!r}", name)
+    _refuse_nan(array, f"{where}: the array for {name!r}", name)
     tail = array.shape[1:]
     if array.ndim == 0 or (tail != shape and not (shape and shape[0] == 1 and tail == shape[1:])):
         known = dict.fromkeys((shape[1:] if shape[:1] == (1,) else shape, shape))
@@ -150,14 +151,12 @@ def _fit(name: str, array: Array, shape: tuple[int, ...], where: str) -> Array:
 def _numeric(arrays: Mapping[str, Array], key: str, where: str) -> Array | None:
     value = arrays.get(key)
     if value is not None:
-        _refuse_other_than_numbers(value, f"{where}: {key}", key)
+        _refuse_nan(value, f"{where}: {key}", key)
     return value
 
 
-def _refuse_other_than_numbers(array: Array, what: str, node: str) -> None:
-    """Only finite real numbers are data."""
-    if array.dtype.kind not in "fiub":
-        raise AotError(f"{what} holds {array.dtype}, not numbers", "give real numbers, such as float32 or uint8", node)
+def _refuse_nan(array: Array, what: str, node: str) -> None:
+    """Only finite numbers are data."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).sum())
         raise AotError(f"{what} holds {bad} NaN or infinite values", "leave out the samples that hold them", node)

@@ -164,7 +164,8 @@ def test_memory_of_exact_size(name: str, target: str, tmp_path: Path) -> None:
     inputs, outputs = range(len(net.graph.inputs)), range(len(net.graph.outputs))
     sizes = {**{f"i{k}": net.graph.values[n].type.size for k, n in enumerate(net.graph.inputs)},
              **{f"o{k}": net.graph.values[n].type.size for k, n in enumerate(net.graph.outputs)}}
-    lines = ["void *arena = NULL;", f"int bad = posix_memalign(&arena, {net.name}_ARENA_ALIGN, {net.name}_ARENA_BYTES);"]
+    lines = ["void *arena = NULL;",
+             f"int bad = posix_memalign(&arena, {net.name}_ARENA_ALIGN, {net.name}_ARENA_BYTES);"]
     lines += [f"int8_t *{n} = malloc({s});" for n, s in sizes.items()]
     for v in range(len(golden(net))):
         arguments = ", ".join(["arena", *(f"i{k}" for k in inputs), *(f"o{k}" for k in outputs)])

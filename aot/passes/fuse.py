@@ -18,6 +18,7 @@ from aot.ops.fully_connected import FullyConnected
 from aot.ops.mul import Mul
 from aot.ops.pad import Pad
 from aot.ops.reshape import Reshape
+from aot.ops.transpose import Transpose
 from aot.ops.unary import Unary
 from aot.ops.window import Window
 
@@ -36,7 +37,26 @@ def fuse_pads(graph: Graph) -> Graph:
         top, left, bottom, right = op.window.pads
         pads = (top + pad.before[1], left + pad.before[2], bottom + pad.after[1], right + pad.after[2])
         return _merge(node, first, replace(op, window=replace(op.window, pads=pads))), {}
-    return _fuse(graph, rewrite, keep_first=True)
+    return _fuse(_pads_behind_transposes(graph), rewrite, keep_first=True)
+
+
+def _pads_behind_transposes(graph: Graph) -> Graph:
+    """A Pad that a transpose parts from its convolutions, as at the input of an NCHW model, moves behind it."""
+    producer, consumers, values = graph.producer(), graph.consumers(), dict(graph.values)
+    nodes = list(graph.nodes)
+    for k, node in enumerate(graph.nodes):
+        first = producer.get(node.inputs[0])
+        if not isinstance(node.op, Transpose) or first is None or not isinstance(first.op, Pad) \
+                or len(consumers[first.output]) > 1 or first.output in graph.outputs or node.output in graph.outputs \
+                or not all(isinstance(n.op, Conv2d | DepthwiseConv2d) for n in consumers.get(node.output, ())):
+            continue
+        perm, source = node.op.perm, graph.values[first.inputs[0]].type
+        moved = replace(source, shape=tuple(source.shape[p] for p in perm))
+        values[first.output] = Value(first.output, moved)
+        nodes[nodes.index(first)] = replace(first, op=node.op, origin=node.origin)
+        nodes[k] = replace(node, op=replace(first.op, before=tuple(first.op.before[p] for p in perm),
+                                            after=tuple(first.op.after[p] for p in perm)), origin=first.origin)
+    return replace(graph, nodes=tuple(nodes), values=values)
 
 
 def fuse_scales(graph: Graph) -> Graph:
