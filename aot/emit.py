@@ -14,6 +14,7 @@ import numpy as np
 
 from aot.errors import AotError
 from aot.ir import FORMATS, Array, Graph, Value
+from aot.kernels.base import SharedFunction
 from aot.names import comment, identifiers
 from aot.plan import Plan
 from aot.program import Place, Program, Step
@@ -52,12 +53,13 @@ def emit(graph: Graph, program: Program, plan: Plan, target: Target, name: str, 
          ) -> dict[str, str]:
     """All files of the generated project, by path. ``golden``: pairs of quantized inputs and outputs, by name."""
     env = _environment()
+    shared = {f.name: f for s in program.steps if (f := s.kernel.shared(s.site)) is not None}
     headers = sorted({target.isa.header, *(h for s in program.steps for h in s.kernel.headers)})
     context: dict[str, Any] = {
         **_interface(graph, program, plan, name), "upper": name.upper(), "target": target, "isa": target.isa,
         "optimize_flag": OPTIMIZE_FLAGS[optimize],
         "arena_bytes": max(plan.size, 1), "align": target.align, "runtime_version": RUNTIME_VERSION,
-        "headers": headers,
+        "headers": headers, "shared": [_shared(env, f) for f in shared.values()],
         "layers": [_layer(env, s, name, target) for s in program.steps],
         "constants": [_array(f"{name}_{n}", data) for n, data in program.constants.items()],
         "golden": [{"inputs": [_numbers(x[i]) for i in graph.inputs],
@@ -144,7 +146,14 @@ def _layer(env: jinja2.Environment, step: Step, name: str, target: Target) -> st
     return env.get_template(f"{kernel.name}.c.j2").render(
         title="\n".join([*lines, " */"]), function=step.function, d=dims, dims=_enum(dims), isa=target.isa,
         c={n: f"{name}_{step.function}_{n}" for n in kernel.constants(step.site)}, operands=operands,
+        shared=shared.name if (shared := kernel.shared(step.site)) is not None else "",
         levels=sum(k.startswith("COUNT_") for k in dims))
+
+
+def _shared(env: jinja2.Environment, shared: SharedFunction) -> str:
+    """A function that several layers call."""
+    return env.get_template(f"{shared.template}.c.j2").render(function=shared.name, d=shared.dims,
+                                                              dims=_enum(shared.dims))
 
 
 def _enum(dims: Mapping[str, int]) -> str:

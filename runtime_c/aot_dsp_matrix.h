@@ -53,7 +53,7 @@ AOT_INLINE aot_matrix aot_matrix_layer(int32_t left, int32_t out_c, int32_t zero
 /* (256 x0 + 127 - x1, 256 x2 + 127 - x3) of four inputs. */
 AOT_INLINE uint32_t aot_matrix_even(uint32_t word)
 {
-#if defined(__ARM_FEATURE_DSP) && (__ARM_FEATURE_DSP == 1) && defined(__GNUC__)
+#if AOT_ARM_DSP
     uint32_t swapped;
     __asm__("rev16 %0, %1" : "=r"(swapped) : "r"(word));
 #else
@@ -95,9 +95,7 @@ AOT_INLINE void aot_matrix_widen_one(uint32_t *row, const int8_t *from, int32_t 
     }
 }
 
-#if defined(__ARM_FEATURE_DSP) && (__ARM_FEATURE_DSP == 1) && defined(__GNUC__)
-
-#define AOT_UNUSED __attribute__((unused))
+#if AOT_ARM_DSP
 
 /* One block of a pair of channels: r3 r4 weights, r5-r7 inputs of three pixels, r8-r10 and r11 r12 lr sums. */
 #define AOT_MATRIX_PAIR_BLOCK                                                                                   \

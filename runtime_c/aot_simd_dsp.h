@@ -13,7 +13,15 @@
 
 enum { AOT_TILE = 3 };
 
+/* Whether the instructions are there; if not, C takes their place. */
 #if defined(__ARM_FEATURE_DSP) && (__ARM_FEATURE_DSP == 1) && defined(__GNUC__)
+#define AOT_ARM_DSP 1
+#define AOT_UNUSED __attribute__((unused)) /* for what only assembly reads */
+#else
+#define AOT_ARM_DSP 0
+#endif
+
+#if AOT_ARM_DSP
 #include <arm_acle.h>
 
 /* Bytes 0 and 2 of a word, sign-extended to halfwords. */

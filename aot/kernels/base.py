@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from aot.ir import Array
 from aot.ops.base import Overlap, Site
+
+
+@dataclass(frozen=True)
+class SharedFunction:
+    """A C function which layers of one shape have in common: its name, template and named numbers.
+
+    Two layers whose functions have the same name get the same function.
+    """
+
+    name: str
+    template: str
+    dims: Mapping[str, int]
 
 
 class Kernel(Protocol):
@@ -27,6 +41,9 @@ class Kernel(Protocol):
 
     def operands(self, site: Site) -> tuple[int, ...]:
         """Indices of the inputs which the C function takes as pointers."""
+
+    def shared(self, site: Site) -> SharedFunction | None:
+        """A function besides the layer's own which it calls."""
 
     def scratch(self, site: Site) -> int:
         """Bytes of working memory, 4-byte aligned."""
@@ -57,6 +74,9 @@ class SpecialKernel:
 
     def constants(self, site: Site) -> dict[str, Array]:
         raise AssertionError(f"{self.name} does not say its constants")
+
+    def shared(self, site: Site) -> SharedFunction | None:
+        return None
 
     def scratch(self, site: Site) -> int:
         return 0

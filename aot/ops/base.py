@@ -154,6 +154,9 @@ class Op:
         """Packed arrays for the weights file, by the name which the template uses."""
         return {}
 
+    def shared(self, site: Site) -> None:
+        """A function besides the layer's own which the kernel calls; plain kernels have none."""
+
     def operands(self, site: Site) -> tuple[int, ...]:
         """Indices of the inputs which the C function takes as pointers."""
         return tuple(i for i, v in enumerate(site.inputs) if v.data is None) or (0,)

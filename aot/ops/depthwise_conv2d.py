@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from aot.ir import Array, TensorType, Value
-from aot.numerics import assert_int32
+from aot.numerics import Multipliers, assert_int32
 from aot.ops.base import NO_CLAMP, Case, Clamp, Op, Overlap, Shape, Site, apply_clamp
 from aot.ops.linear import (
     accumulator_bound,
@@ -55,23 +55,29 @@ class DepthwiseConv2d(Op):
         means = np.repeat(mean, w.type.shape[2] // mean.size)
         return quantize_weights(x, w, b, output, 2, lambda e: e.sum(axis=(0, 1)) * means)
 
-    def _bias(self, site: Site) -> Array:
+    def bias(self, site: Site) -> Array:
+        """Bias per output channel with the input's zero point folded in."""
         x, w, b = site.inputs
         assert w.data is not None
         return folded_bias(x, b, w.data.astype(np.int64).sum(axis=(0, 1)))
 
-    def _bound(self, site: Site) -> Array:
+    def bound(self, site: Site) -> Array:
+        """Largest possible absolute sum per output channel."""
         w = site.inputs[1].data
         assert w is not None
-        return accumulator_bound(self._bias(site), np.abs(w.astype(np.int64)).sum(axis=(0, 1)))
+        return accumulator_bound(self.bias(site), np.abs(w.astype(np.int64)).sum(axis=(0, 1)))
+
+    def multipliers(self, site: Site) -> Multipliers:
+        """What brings each output channel to the output's scale."""
+        return channel_multipliers(site, self.bound(site))
 
     def prove(self, site: Site) -> int:
-        return headroom(self._bound(site))
+        return headroom(self.bound(site))
 
     def simulate(self, site: Site, *x: Array) -> Array:
-        acc = self._sums(x[0].astype(np.int64), x[1].astype(np.int64), site.inputs[0].zero) + self._bias(site)
+        acc = self._sums(x[0].astype(np.int64), x[1].astype(np.int64), site.inputs[0].zero) + self.bias(site)
         assert_int32(acc, site.node.name)
-        return finish(acc, channel_multipliers(site, self._bound(site)), site, self.clamp)
+        return finish(acc, self.multipliers(site), site, self.clamp)
 
     def _plane(self, site: Site) -> tuple[int, int]:
         """Height and width of one padded channel, as far as any window reads it."""
@@ -88,16 +94,16 @@ class DepthwiseConv2d(Op):
             "FILTERS": out[3] // x.type.shape[3], "PLANE_H": plane_h, "PLANE_W": plane_w,
             "COPY_H": min(x.type.shape[1], plane_h - self.window.pads[0]),
             "COPY_W": min(x.type.shape[2], plane_w - self.window.pads[1]),
-            "IN_ZERO": x.zero, **output_dims(site, channel_multipliers(site, self._bound(site)), self.clamp),
+            "IN_ZERO": x.zero, **output_dims(site, self.multipliers(site), self.clamp),
         }
 
     def constants(self, site: Site) -> dict[str, Array]:
         w = site.inputs[1].data
         assert w is not None
-        mult = channel_multipliers(site, self._bound(site))
+        mult = self.multipliers(site)
         # one filter after the other: the kernel works channel by channel
         return {"weights": np.ascontiguousarray(w.transpose(2, 0, 1)).reshape(w.shape[2], -1),
-                "bias": self._bias(site), "multipliers": mult.m.astype(np.int32)}
+                "bias": self.bias(site), "multipliers": mult.m.astype(np.int32)}
 
     def scratch(self, site: Site) -> int:
         height, width = self._plane(site)
