@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 
 from aot.calibrate import Calibration
 from aot.errors import AotError
@@ -42,7 +43,8 @@ def quantize(graph: Graph, calibration: Calibration) -> Graph:
             if after is before:
                 names.append(before.name)
                 continue
-            name = f"{node.output}.{len(names)}" if before.name in values else before.name
+            name = next(n for n in (f"{node.output}.{i}" for i in count(len(names)))
+                        if n not in values and n not in graph.values)
             values[name] = replace(after, name=name)
             names.append(name)
         nodes.append(replace(node, inputs=tuple(names)))

@@ -35,7 +35,9 @@ class AveragePool2d(Op):
     def read(cls, node: OnnxNode, b: Builder) -> tuple[str, ...]:
         if node.op_type == "ReduceMean":
             return read_reduction(node, b, cls)
-        return read_pool(node, b, partial(cls, count_pad=bool(node.attr("count_include_pad", 0))))
+        counted, ceil = bool(node.attr("count_include_pad", 0)), bool(node.attr("ceil_mode", 0))
+        # what ceil_mode adds at the end is never counted, so that padding which is needs a step of its own
+        return read_pool(node, b, partial(cls, count_pad=counted and not ceil), pad_first=counted and ceil)
 
     def infer(self, types: tuple[TensorType, ...]) -> Shape:
         n, height, width, channels = types[0].shape

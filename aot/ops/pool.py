@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
 from aot.builder import Builder
 from aot.errors import AotError
 from aot.ops.base import OnnxNode
+from aot.ops.pad import Pad
 from aot.ops.reshape import Reshape
 from aot.ops.transpose import Transpose
 from aot.ops.window import Window, from_nhwc, read_window, to_nhwc
@@ -18,8 +20,11 @@ if TYPE_CHECKING:
     from aot.ops.base import Op
 
 
-def read_pool(node: OnnxNode, b: Builder, make: Callable[[Window], Op]) -> tuple[str, ...]:
-    """MaxPool, AveragePool and their Global forms, over one or two spatial dimensions."""
+def read_pool(node: OnnxNode, b: Builder, make: Callable[[Window], Op], pad_first: bool = False) -> tuple[str, ...]:
+    """MaxPool, AveragePool and their Global forms, over one or two spatial dimensions.
+
+    ``pad_first``: the node's own pads become elements of the input.
+    """
     if len(node.outputs) > 1 and node.outputs[1]:
         raise AotError("the indices output of MaxPool is not supported", "leave the second output unused")
     if node.attr("storage_order", 0):
@@ -30,6 +35,12 @@ def read_pool(node: OnnxNode, b: Builder, make: Callable[[Window], Op]) -> tuple
         window = Window((b.shape(x)[1], b.shape(x)[2]))
     else:
         window = read_window(node, tuple(node.attr("kernel_shape")), shape[2:])
+        if pad_first:
+            plain = replace(node, attributes={**node.attributes, "ceil_mode": 0})
+            top, left, bottom, right = read_window(plain, tuple(node.attr("kernel_shape")), shape[2:]).pads
+            if top or left or bottom or right:
+                x = b.add(Pad((0, top, left, 0), (0, bottom, right, 0)), [x], hint + ".padded")
+            window = replace(window, pads=(0, 0, window.pads[2] - bottom, window.pads[3] - right))
     return (from_nhwc(b, b.add(make(window), [x], hint + ".pool"), len(shape), hint),)
 
 
