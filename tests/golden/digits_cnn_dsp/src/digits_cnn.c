@@ -4,11 +4,231 @@
 #include <stddef.h>
 
 #include "aot_dsp_matrix.h"
+#include "aot_dsp_plane.h"
 #include "aot_simd_dsp.h"
 #include "digits_cnn_weights.h"
 
 #if AOT_RUNTIME_VERSION != 1
 #error "aot_fixed.h is of another version than digits_cnn.c: regenerate both"
+#endif
+/* Slides a filter over a plane with 32 bytes a row: 14 x 14 outputs, stride 1. */
+#if AOT_ARM_DSP
+__attribute__((naked, noinline)) static void plane_3x3_stride1_14x14_pitch16_step8_112(const int16_t *plane AOT_UNUSED, int8_t *output AOT_UNUSED,
+                                                            const aot_plane_filter *filter AOT_UNUSED)
+{
+    __asm__(
+        ".syntax unified\n"
+        "push {r4-r11, lr}\n"
+        "ldmia r2, {r3-r12}\n sub sp, sp, #48\n stmia sp, {r3-r12}\n"
+        "ldmia sp, {r2-r7}\n"
+        "movw r12, #14\n str r12, [sp, #40]\n"
+        "1:\n"
+        "ldr r8, [r0]\n ldr r9, [r0, #32]\n ldr r10, [r0, #64]\n"
+        "ldrd r12, lr, [sp, #24]\n"
+        "ldr r11, [r0, #4]\n"
+        "smlad r12, r8, r2, r12\n smlabt r12, r11, r3, r12\n"
+        "smlatb lr, r8, r2, lr\n smlad lr, r11, r3, lr\n"
+        "ldr r8, [r0, #36]\n"
+        "smlad r12, r9, r4, r12\n smlabt r12, r8, r5, r12\n"
+        "smlatb lr, r9, r4, lr\n smlad lr, r8, r5, lr\n"
+        "ldr r9, [r0, #68]\n"
+        "smlad r12, r10, r6, r12\n smlabt r12, r9, r7, r12\n"
+        "smlatb lr, r10, r6, lr\n smlad lr, r9, r7, lr\n"
+        "ldrd r10, r7, [sp, #32]\n"
+        "smmlar r12, r12, r10, r7\n ssat r12, #8, r12\n strb r12, [r1, #0]\n"
+        "smmlar lr, lr, r10, r7\n ssat lr, #8, lr\n strb lr, [r1, #8]\n"
+        "ldr r7, [sp, #20]\n"
+        "ldrd r12, lr, [sp, #24]\n"
+        "ldr r10, [r0, #8]\n"
+        "smlad r12, r11, r2, r12\n smlabt r12, r10, r3, r12\n"
+        "smlatb lr, r11, r2, lr\n smlad lr, r10, r3, lr\n"
+        "ldr r11, [r0, #40]\n"
+        "smlad r12, r8, r4, r12\n smlabt r12, r11, r5, r12\n"
+        "smlatb lr, r8, r4, lr\n smlad lr, r11, r5, lr\n"
+        "ldr r8, [r0, #72]\n"
+        "smlad r12, r9, r6, r12\n smlabt r12, r8, r7, r12\n"
+        "smlatb lr, r9, r6, lr\n smlad lr, r8, r7, lr\n"
+        "ldrd r9, r7, [sp, #32]\n"
+        "smmlar r12, r12, r9, r7\n ssat r12, #8, r12\n strb r12, [r1, #16]\n"
+        "smmlar lr, lr, r9, r7\n ssat lr, #8, lr\n strb lr, [r1, #24]\n"
+        "ldr r7, [sp, #20]\n"
+        "ldrd r12, lr, [sp, #24]\n"
+        "ldr r9, [r0, #12]\n"
+        "smlad r12, r10, r2, r12\n smlabt r12, r9, r3, r12\n"
+        "smlatb lr, r10, r2, lr\n smlad lr, r9, r3, lr\n"
+        "ldr r10, [r0, #44]\n"
+        "smlad r12, r11, r4, r12\n smlabt r12, r10, r5, r12\n"
+        "smlatb lr, r11, r4, lr\n smlad lr, r10, r5, lr\n"
+        "ldr r11, [r0, #76]\n"
+        "smlad r12, r8, r6, r12\n smlabt r12, r11, r7, r12\n"
+        "smlatb lr, r8, r6, lr\n smlad lr, r11, r7, lr\n"
+        "ldrd r8, r7, [sp, #32]\n"
+        "smmlar r12, r12, r8, r7\n ssat r12, #8, r12\n strb r12, [r1, #32]\n"
+        "smmlar lr, lr, r8, r7\n ssat lr, #8, lr\n strb lr, [r1, #40]\n"
+        "ldr r7, [sp, #20]\n"
+        "ldrd r12, lr, [sp, #24]\n"
+        "ldr r8, [r0, #16]\n"
+        "smlad r12, r9, r2, r12\n smlabt r12, r8, r3, r12\n"
+        "smlatb lr, r9, r2, lr\n smlad lr, r8, r3, lr\n"
+        "ldr r9, [r0, #48]\n"
+        "smlad r12, r10, r4, r12\n smlabt r12, r9, r5, r12\n"
+        "smlatb lr, r10, r4, lr\n smlad lr, r9, r5, lr\n"
+        "ldr r10, [r0, #80]\n"
+        "smlad r12, r11, r6, r12\n smlabt r12, r10, r7, r12\n"
+        "smlatb lr, r11, r6, lr\n smlad lr, r10, r7, lr\n"
+        "ldrd r11, r7, [sp, #32]\n"
+        "smmlar r12, r12, r11, r7\n ssat r12, #8, r12\n strb r12, [r1, #48]\n"
+        "smmlar lr, lr, r11, r7\n ssat lr, #8, lr\n strb lr, [r1, #56]\n"
+        "ldr r7, [sp, #20]\n"
+        "ldrd r12, lr, [sp, #24]\n"
+        "ldr r11, [r0, #20]\n"
+        "smlad r12, r8, r2, r12\n smlabt r12, r11, r3, r12\n"
+        "smlatb lr, r8, r2, lr\n smlad lr, r11, r3, lr\n"
+        "ldr r8, [r0, #52]\n"
+        "smlad r12, r9, r4, r12\n smlabt r12, r8, r5, r12\n"
+        "smlatb lr, r9, r4, lr\n smlad lr, r8, r5, lr\n"
+        "ldr r9, [r0, #84]\n"
+        "smlad r12, r10, r6, r12\n smlabt r12, r9, r7, r12\n"
+        "smlatb lr, r10, r6, lr\n smlad lr, r9, r7, lr\n"
+        "ldrd r10, r7, [sp, #32]\n"
+        "smmlar r12, r12, r10, r7\n ssat r12, #8, r12\n strb r12, [r1, #64]\n"
+        "smmlar lr, lr, r10, r7\n ssat lr, #8, lr\n strb lr, [r1, #72]\n"
+        "ldr r7, [sp, #20]\n"
+        "ldrd r12, lr, [sp, #24]\n"
+        "ldr r10, [r0, #24]\n"
+        "smlad r12, r11, r2, r12\n smlabt r12, r10, r3, r12\n"
+        "smlatb lr, r11, r2, lr\n smlad lr, r10, r3, lr\n"
+        "ldr r11, [r0, #56]\n"
+        "smlad r12, r8, r4, r12\n smlabt r12, r11, r5, r12\n"
+        "smlatb lr, r8, r4, lr\n smlad lr, r11, r5, lr\n"
+        "ldr r8, [r0, #88]\n"
+        "smlad r12, r9, r6, r12\n smlabt r12, r8, r7, r12\n"
+        "smlatb lr, r9, r6, lr\n smlad lr, r8, r7, lr\n"
+        "ldrd r9, r7, [sp, #32]\n"
+        "smmlar r12, r12, r9, r7\n ssat r12, #8, r12\n strb r12, [r1, #80]\n"
+        "smmlar lr, lr, r9, r7\n ssat lr, #8, lr\n strb lr, [r1, #88]\n"
+        "ldr r7, [sp, #20]\n"
+        "ldrd r12, lr, [sp, #24]\n"
+        "ldr r9, [r0, #28]\n"
+        "smlad r12, r10, r2, r12\n smlabt r12, r9, r3, r12\n"
+        "smlatb lr, r10, r2, lr\n smlad lr, r9, r3, lr\n"
+        "ldr r10, [r0, #60]\n"
+        "smlad r12, r11, r4, r12\n smlabt r12, r10, r5, r12\n"
+        "smlatb lr, r11, r4, lr\n smlad lr, r10, r5, lr\n"
+        "ldr r11, [r0, #92]\n"
+        "smlad r12, r8, r6, r12\n smlabt r12, r11, r7, r12\n"
+        "smlatb lr, r8, r6, lr\n smlad lr, r11, r7, lr\n"
+        "ldrd r8, r7, [sp, #32]\n"
+        "smmlar r12, r12, r8, r7\n ssat r12, #8, r12\n strb r12, [r1, #96]\n"
+        "smmlar lr, lr, r8, r7\n ssat lr, #8, lr\n strb lr, [r1, #104]\n"
+        "ldr r7, [sp, #20]\n"
+        "addw r0, r0, #32\n"
+        "addw r1, r1, #112\n"
+        "ldr r12, [sp, #40]\n subs r12, r12, #1\n str r12, [sp, #40]\n bne 1b\n"
+        "add sp, sp, #48\n"
+        "pop {r4-r11, pc}\n");
+}
+#else
+static void plane_3x3_stride1_14x14_pitch16_step8_112(const int16_t *plane, int8_t *output, const aot_plane_filter *filter)
+{
+    enum {
+        STRIDE = 1, ROWS = 14, COLUMNS = 14, PITCH = 16, OUT_ROW = 112, OUT_COLUMN = 8, SHIFT = 0,
+        GROUPS = 0
+    };
+    for (int32_t row = 0; row < ROWS; ++row) {
+        for (int32_t column = 0; column < COLUMNS; ++column) {
+            const int32_t sum = aot_plane_sum(plane + (row * PITCH + column) * STRIDE, PITCH, filter);
+            output[row * OUT_ROW + column * OUT_COLUMN] =
+                aot_clamp(aot_requantize(sum, filter->multiplier, filter->zero), -128, 127);
+        }
+    }
+}
+#endif
+/* Slides a filter over a plane with 20 bytes a row: 7 x 7 outputs, stride 1. */
+#if AOT_ARM_DSP
+__attribute__((naked, noinline)) static void plane_3x3_stride1_7x7_pitch10_step24_168(const int16_t *plane AOT_UNUSED, int8_t *output AOT_UNUSED,
+                                                            const aot_plane_filter *filter AOT_UNUSED)
+{
+    __asm__(
+        ".syntax unified\n"
+        "push {r4-r11, lr}\n"
+        "ldmia r2, {r3-r12}\n sub sp, sp, #48\n stmia sp, {r3-r12}\n"
+        "ldmia sp, {r2-r7}\n"
+        "movw r12, #7\n str r12, [sp, #40]\n"
+        "1:\n"
+        "ldr r8, [r0]\n ldr r9, [r0, #20]\n ldr r10, [r0, #40]\n"
+        "ldrd r12, lr, [sp, #24]\n"
+        "ldr r11, [r0, #4]\n"
+        "smlad r12, r8, r2, r12\n smlabt r12, r11, r3, r12\n"
+        "smlatb lr, r8, r2, lr\n smlad lr, r11, r3, lr\n"
+        "ldr r8, [r0, #24]\n"
+        "smlad r12, r9, r4, r12\n smlabt r12, r8, r5, r12\n"
+        "smlatb lr, r9, r4, lr\n smlad lr, r8, r5, lr\n"
+        "ldr r9, [r0, #44]\n"
+        "smlad r12, r10, r6, r12\n smlabt r12, r9, r7, r12\n"
+        "smlatb lr, r10, r6, lr\n smlad lr, r9, r7, lr\n"
+        "ldrd r10, r7, [sp, #32]\n"
+        "smmlar r12, r12, r10, r7\n ssat r12, #8, r12\n strb r12, [r1, #0]\n"
+        "smmlar lr, lr, r10, r7\n ssat lr, #8, lr\n strb lr, [r1, #24]\n"
+        "ldr r7, [sp, #20]\n"
+        "ldrd r12, lr, [sp, #24]\n"
+        "ldr r10, [r0, #8]\n"
+        "smlad r12, r11, r2, r12\n smlabt r12, r10, r3, r12\n"
+        "smlatb lr, r11, r2, lr\n smlad lr, r10, r3, lr\n"
+        "ldr r11, [r0, #28]\n"
+        "smlad r12, r8, r4, r12\n smlabt r12, r11, r5, r12\n"
+        "smlatb lr, r8, r4, lr\n smlad lr, r11, r5, lr\n"
+        "ldr r8, [r0, #48]\n"
+        "smlad r12, r9, r6, r12\n smlabt r12, r8, r7, r12\n"
+        "smlatb lr, r9, r6, lr\n smlad lr, r8, r7, lr\n"
+        "ldrd r9, r7, [sp, #32]\n"
+        "smmlar r12, r12, r9, r7\n ssat r12, #8, r12\n strb r12, [r1, #48]\n"
+        "smmlar lr, lr, r9, r7\n ssat lr, #8, lr\n strb lr, [r1, #72]\n"
+        "ldr r7, [sp, #20]\n"
+        "ldrd r12, lr, [sp, #24]\n"
+        "ldr r9, [r0, #12]\n"
+        "smlad r12, r10, r2, r12\n smlabt r12, r9, r3, r12\n"
+        "smlatb lr, r10, r2, lr\n smlad lr, r9, r3, lr\n"
+        "ldr r10, [r0, #32]\n"
+        "smlad r12, r11, r4, r12\n smlabt r12, r10, r5, r12\n"
+        "smlatb lr, r11, r4, lr\n smlad lr, r10, r5, lr\n"
+        "ldr r11, [r0, #52]\n"
+        "smlad r12, r8, r6, r12\n smlabt r12, r11, r7, r12\n"
+        "smlatb lr, r8, r6, lr\n smlad lr, r11, r7, lr\n"
+        "ldrd r8, r7, [sp, #32]\n"
+        "smmlar r12, r12, r8, r7\n ssat r12, #8, r12\n strb r12, [r1, #96]\n"
+        "smmlar lr, lr, r8, r7\n ssat lr, #8, lr\n strb lr, [r1, #120]\n"
+        "ldr r7, [sp, #20]\n"
+        "ldr r12, [sp, #24]\n"
+        "ldr r8, [r0, #16]\n"
+        "smlad r12, r9, r2, r12\n smlabt r12, r8, r3, r12\n"
+        "ldr r9, [r0, #36]\n"
+        "smlad r12, r10, r4, r12\n smlabt r12, r9, r5, r12\n"
+        "ldr r10, [r0, #56]\n"
+        "smlad r12, r11, r6, r12\n smlabt r12, r10, r7, r12\n"
+        "ldrd r11, lr, [sp, #32]\n"
+        "smmlar r12, r12, r11, lr\n ssat r12, #8, r12\n strb r12, [r1, #144]\n"
+        "addw r0, r0, #20\n"
+        "addw r1, r1, #168\n"
+        "ldr r12, [sp, #40]\n subs r12, r12, #1\n str r12, [sp, #40]\n bne 1b\n"
+        "add sp, sp, #48\n"
+        "pop {r4-r11, pc}\n");
+}
+#else
+static void plane_3x3_stride1_7x7_pitch10_step24_168(const int16_t *plane, int8_t *output, const aot_plane_filter *filter)
+{
+    enum {
+        STRIDE = 1, ROWS = 7, COLUMNS = 7, PITCH = 10, OUT_ROW = 168, OUT_COLUMN = 24, SHIFT = 0,
+        GROUPS = 0
+    };
+    for (int32_t row = 0; row < ROWS; ++row) {
+        for (int32_t column = 0; column < COLUMNS; ++column) {
+            const int32_t sum = aot_plane_sum(plane + (row * PITCH + column) * STRIDE, PITCH, filter);
+            output[row * OUT_ROW + column * OUT_COLUMN] =
+                aot_clamp(aot_requantize(sum, filter->multiplier, filter->zero), -128, 127);
+        }
+    }
+}
 #endif
 /* conv2d: 1x28x28x1 -> 1x28x28x8
  * from node_Conv_81 + node_relu
@@ -103,48 +323,33 @@ AOT_LAYER static void max_pool2d_1(const int8_t *input, int8_t *output)
 /* depthwise_conv2d: 1x14x14x8 -> 1x14x14x8
  * from node_Conv_83 + node_relu_1
  */
-AOT_LAYER static void depthwise_conv2d_2(const int8_t *input, int8_t *output, int8_t *plane)
+AOT_LAYER static void depthwise_conv2d_2(const int8_t *input, int8_t *output, int16_t *plane)
 {
     enum {
-        BATCH = 1, IN_H = 14, IN_W = 14, IN_C = 8, OUT_H = 14, OUT_W = 14, OUT_C = 8, KERNEL_H = 3,
-        KERNEL_W = 3, STRIDE_H = 1, STRIDE_W = 1, DILATION_H = 1, DILATION_W = 1, PAD_TOP = 1,
-        PAD_LEFT = 1, FILTERS = 1, PLANE_H = 16, PLANE_W = 16, COPY_H = 14, COPY_W = 14, IN_ZERO = -92,
-        OUT_ZERO = -77, OUT_MIN = -77, OUT_MAX = 127, SHIFT = 0
+        BATCH = 1, IN_C = 8, OUT_C = 8, FILTERS = 1, IN_ZERO = -92, OUT_ZERO = -77, OUT_MIN = -77,
+        OUT_MAX = 127, IN_BYTES = 1568, OUT_BYTES = 1568, PLANE_H = 16, PITCH = 16, PAD_ROWS = 1,
+        PAD_COLUMNS = 1, COPY_ROWS = 14, COPY_COLUMNS = 14, IN_ROW = 112, IN_COLUMN = 8
     };
+    aot_plane_filter filter;
+    filter.zero = OUT_ZERO;
     /* One channel at a time is copied to a padded plane; its border stays as it is set here. */
-    memset(plane, IN_ZERO, PLANE_H * PLANE_W);
+    aot_plane_fill(plane, IN_ZERO, PLANE_H * PITCH);
     for (int32_t n = 0; n < BATCH; ++n) {
         for (int32_t channel = 0; channel < IN_C; ++channel) {
-            for (int32_t y = 0; y < COPY_H; ++y) {
-                const int8_t *from = input + y * IN_W * IN_C + channel;
-                int8_t *to = plane + (y + PAD_TOP) * PLANE_W + PAD_LEFT;
-                for (int32_t x = 0; x < COPY_W; ++x) {
-                    to[x] = from[x * IN_C];
-                }
+            for (int32_t row = 0; row < COPY_ROWS; ++row) {
+                aot_plane_row(plane + (row + PAD_ROWS) * PITCH + PAD_COLUMNS, input + row * IN_ROW + channel,
+                              IN_COLUMN, COPY_COLUMNS);
             }
             for (int32_t c = channel * FILTERS; c < (channel + 1) * FILTERS; ++c) {
-                const int8_t *weights = digits_cnn_depthwise_conv2d_2_weights + c * KERNEL_H * KERNEL_W;
-                const int32_t bias = digits_cnn_depthwise_conv2d_2_bias[c];
-                const int32_t multiplier = digits_cnn_depthwise_conv2d_2_multipliers[c];
-                int8_t *out = output + c;
-                for (int32_t y = 0; y < OUT_H; ++y) {
-                    const int8_t *row = plane + y * STRIDE_H * PLANE_W;
-                    for (int32_t x = 0; x < OUT_W; ++x) {
-                        int32_t sum = bias;
-                        for (int32_t ky = 0; ky < KERNEL_H; ++ky) {
-                            for (int32_t kx = 0; kx < KERNEL_W; ++kx) {
-                                sum += row[ky * DILATION_H * PLANE_W + kx * DILATION_W] * weights[ky * KERNEL_W + kx];
-                            }
-                        }
-                        *out = aot_clamp(aot_requantize(sum, multiplier, OUT_ZERO), OUT_MIN, OUT_MAX);
-                        out += OUT_C;
-                        row += STRIDE_W;
-                    }
-                }
+                aot_plane_load(&filter, digits_cnn_depthwise_conv2d_2_weights + c * 9, digits_cnn_depthwise_conv2d_2_bias[c], digits_cnn_depthwise_conv2d_2_multipliers[c]);
+                plane_3x3_stride1_14x14_pitch16_step8_112(plane, output + c, &filter);
             }
         }
-        input += IN_H * IN_W * IN_C;
-        output += OUT_H * OUT_W * OUT_C;
+        for (int32_t i = 0; i < OUT_BYTES; ++i) {
+            output[i] = aot_clamp(output[i], OUT_MIN, OUT_MAX);
+        }
+        input += IN_BYTES;
+        output += OUT_BYTES;
     }
 }
 /* conv2d: 1x14x14x8 -> 1x14x14x24
@@ -207,48 +412,33 @@ AOT_LAYER static void max_pool2d_4(const int8_t *input, int8_t *output)
 /* depthwise_conv2d: 1x7x7x24 -> 1x7x7x24
  * from node_Conv_87 + node_relu_3
  */
-AOT_LAYER static void depthwise_conv2d_5(const int8_t *input, int8_t *output, int8_t *plane)
+AOT_LAYER static void depthwise_conv2d_5(const int8_t *input, int8_t *output, int16_t *plane)
 {
     enum {
-        BATCH = 1, IN_H = 7, IN_W = 7, IN_C = 24, OUT_H = 7, OUT_W = 7, OUT_C = 24, KERNEL_H = 3,
-        KERNEL_W = 3, STRIDE_H = 1, STRIDE_W = 1, DILATION_H = 1, DILATION_W = 1, PAD_TOP = 1,
-        PAD_LEFT = 1, FILTERS = 1, PLANE_H = 9, PLANE_W = 9, COPY_H = 7, COPY_W = 7, IN_ZERO = -77,
-        OUT_ZERO = -113, OUT_MIN = -113, OUT_MAX = 127, SHIFT = 0
+        BATCH = 1, IN_C = 24, OUT_C = 24, FILTERS = 1, IN_ZERO = -77, OUT_ZERO = -113, OUT_MIN = -113,
+        OUT_MAX = 127, IN_BYTES = 1176, OUT_BYTES = 1176, PLANE_H = 9, PITCH = 10, PAD_ROWS = 1,
+        PAD_COLUMNS = 1, COPY_ROWS = 7, COPY_COLUMNS = 7, IN_ROW = 168, IN_COLUMN = 24
     };
+    aot_plane_filter filter;
+    filter.zero = OUT_ZERO;
     /* One channel at a time is copied to a padded plane; its border stays as it is set here. */
-    memset(plane, IN_ZERO, PLANE_H * PLANE_W);
+    aot_plane_fill(plane, IN_ZERO, PLANE_H * PITCH);
     for (int32_t n = 0; n < BATCH; ++n) {
         for (int32_t channel = 0; channel < IN_C; ++channel) {
-            for (int32_t y = 0; y < COPY_H; ++y) {
-                const int8_t *from = input + y * IN_W * IN_C + channel;
-                int8_t *to = plane + (y + PAD_TOP) * PLANE_W + PAD_LEFT;
-                for (int32_t x = 0; x < COPY_W; ++x) {
-                    to[x] = from[x * IN_C];
-                }
+            for (int32_t row = 0; row < COPY_ROWS; ++row) {
+                aot_plane_row(plane + (row + PAD_ROWS) * PITCH + PAD_COLUMNS, input + row * IN_ROW + channel,
+                              IN_COLUMN, COPY_COLUMNS);
             }
             for (int32_t c = channel * FILTERS; c < (channel + 1) * FILTERS; ++c) {
-                const int8_t *weights = digits_cnn_depthwise_conv2d_5_weights + c * KERNEL_H * KERNEL_W;
-                const int32_t bias = digits_cnn_depthwise_conv2d_5_bias[c];
-                const int32_t multiplier = digits_cnn_depthwise_conv2d_5_multipliers[c];
-                int8_t *out = output + c;
-                for (int32_t y = 0; y < OUT_H; ++y) {
-                    const int8_t *row = plane + y * STRIDE_H * PLANE_W;
-                    for (int32_t x = 0; x < OUT_W; ++x) {
-                        int32_t sum = bias;
-                        for (int32_t ky = 0; ky < KERNEL_H; ++ky) {
-                            for (int32_t kx = 0; kx < KERNEL_W; ++kx) {
-                                sum += row[ky * DILATION_H * PLANE_W + kx * DILATION_W] * weights[ky * KERNEL_W + kx];
-                            }
-                        }
-                        *out = aot_clamp(aot_requantize(sum, multiplier, OUT_ZERO), OUT_MIN, OUT_MAX);
-                        out += OUT_C;
-                        row += STRIDE_W;
-                    }
-                }
+                aot_plane_load(&filter, digits_cnn_depthwise_conv2d_5_weights + c * 9, digits_cnn_depthwise_conv2d_5_bias[c], digits_cnn_depthwise_conv2d_5_multipliers[c]);
+                plane_3x3_stride1_7x7_pitch10_step24_168(plane, output + c, &filter);
             }
         }
-        input += IN_H * IN_W * IN_C;
-        output += OUT_H * OUT_W * OUT_C;
+        for (int32_t i = 0; i < OUT_BYTES; ++i) {
+            output[i] = aot_clamp(output[i], OUT_MIN, OUT_MAX);
+        }
+        input += IN_BYTES;
+        output += OUT_BYTES;
     }
 }
 /* conv2d: 1x7x7x24 -> 1x7x7x48
@@ -372,9 +562,9 @@ int digits_cnn_run(void *arena, const int8_t *input, int8_t *output)
     /* where each tensor and each layer's working memory lies in the arena; they overlap where their lifetimes allow */
     int8_t *const memory = arena;
     void *const conv2d_0_scratch = memory + 6272; /* 84 bytes */
-    void *const depthwise_conv2d_2_scratch = memory + 0; /* 256 bytes */
+    void *const depthwise_conv2d_2_scratch = memory + 0; /* 512 bytes */
     void *const conv2d_3_scratch = memory + 4704; /* 48 bytes */
-    void *const depthwise_conv2d_5_scratch = memory + 0; /* 81 bytes */
+    void *const depthwise_conv2d_5_scratch = memory + 0; /* 180 bytes */
     void *const conv2d_6_scratch = memory + 2352; /* 144 bytes */
     void *const fully_connected_8_scratch = memory + 0; /* 96 bytes */
     int8_t *const tensor_0 = memory + 0; /* 6272 bytes */
