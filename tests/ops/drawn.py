@@ -135,8 +135,29 @@ def depthwise_conv2d(draw: st.DrawFn) -> Case:
 
 
 @st.composite
+def pointwise(draw: st.DrawFn) -> Case:
+    """Convolutions 1x1 over more channels, as they follow depthwise ones."""
+    side = st.integers(1, 5)
+    shape = (draw(st.sampled_from((1, 1, 2))), draw(side), draw(side), draw(st.integers(1, 48)))
+    w = draw(constants((draw(st.integers(1, 20)), 1, 1, shape[3]), 0))
+    return Case(Conv2d(Window((1, 1)), 1, draw(clamps)), (shape,), w)
+
+
+@st.composite
+def depthwise_3x3(draw: st.DrawFn) -> Case:
+    """Of strides 1 and 2, over rows and columns both short and long."""
+    stride = draw(st.sampled_from(((1, 1), (2, 2))))
+    window = Window((3, 3), stride, pads=draw(st.tuples(*[st.integers(0, 2)] * 4)))
+    size = st.one_of(st.integers(3, 12), st.integers(12, 40))
+    channels, filters = draw(st.sampled_from((1, 2, 3, 8))), draw(st.sampled_from((1, 1, 1, 2)))
+    w = draw(constants((3, 3, channels * filters), 2))
+    shape = (draw(st.sampled_from((1, 1, 2))), draw(size), draw(size), channels)
+    return Case(DepthwiseConv2d(window, draw(clamps)), (shape,), w)
+
+
+@st.composite
 def fully_connected(draw: st.DrawFn) -> Case:
-    length, outputs = draw(st.integers(1, 40)), draw(st.integers(1, 12))
+    length, outputs = draw(st.one_of(st.integers(1, 40), st.integers(40, 300))), draw(st.integers(1, 12))
     lead = draw(st.sampled_from(((1,), (3,), (), (2, 2))))
     return Case(FullyConnected(draw(clamps)), ((*lead, length),), draw(constants((outputs, length), 0)))
 
@@ -227,8 +248,8 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "add": binary(st.builds(Add, st.sampled_from((1, -1)), clamps)),
     "average_pool2d": average_pool2d(),
     "concat": concat(),
-    "conv2d": conv2d(),
-    "depthwise_conv2d": depthwise_conv2d(),
+    "conv2d": st.one_of(conv2d(), pointwise()),
+    "depthwise_conv2d": st.one_of(depthwise_conv2d(), depthwise_3x3()),
     "fully_connected": fully_connected(),
     "max_pool2d": max_pool2d(),
     "mul": binary(st.builds(Mul, clamps)),

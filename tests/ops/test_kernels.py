@@ -1,0 +1,106 @@
+"""Every kernel of an instruction set wherever it fits, also where another would be chosen; and the plain ones."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import battery
+import boards
+import pytest
+from drawn import CASES, Scaled, scaled
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from kernels import Project, graph_of, project
+from test_property import made
+
+from aot import build, program
+from aot.kernels import KERNELS, choose
+from aot.kernels.base import Kernel, SpecialKernel
+from aot.ops import OPS
+from aot.ops.base import Case, Site
+from aot.targets import TARGETS
+
+TARGET = {TARGETS[t].isa.name: t for t in battery.ISAS.values()}
+KERNEL_IDS = [k.name for k in KERNELS]
+ON_BOARDS = [(k, b) for k in KERNELS for b in boards.BOARDS if TARGETS[b].isa.name == k.isa]
+bounded = settings(deadline=None, derandomize="CI" in os.environ, phases=[Phase.explicit, Phase.reuse, Phase.generate],
+                   suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+def forced(kernel: type[SpecialKernel], make: Callable[[], Project | None]) -> Project | None:
+    """What ``make`` generates with the kernel wherever it fits; None if it fits nowhere."""
+    used = 0
+
+    def always(site: Site) -> Kernel:
+        nonlocal used
+        if site.node.op.name == kernel.op and kernel().fits(site):
+            used += 1
+            return kernel()
+        return choose(site)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, "choose", always)
+        one = make()
+    return one if used else None
+
+
+def cases(op: str) -> list[Case]:
+    return list(next(o for o in OPS if o.name == op).cases())
+
+
+def projects(kernel: type[SpecialKernel], drawn: Iterable[Scaled], target: str) -> dict[str, Project]:
+    """All cases that the kernel fits: the operator's own and the drawn ones."""
+    found = {f"own_{i}": forced(kernel, lambda i=i, c=c: project(graph_of(c), TARGETS[target], f"own_{i}", seed=i))
+             for i, c in enumerate(cases(kernel.op))}
+    found |= {f"drawn_{i}": forced(kernel, lambda i=i, d=d: made(d, target, f"drawn_{i}")) for i, d in enumerate(drawn)}
+    return {name: one for name, one in found.items() if one is not None}
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=KERNEL_IDS)
+def test_a_kernel_fits_some_of_its_operators_cases(kernel: type[SpecialKernel]) -> None:
+    assert projects(kernel, [], TARGET[kernel.isa])
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=KERNEL_IDS)
+def test_c_equals_twin(kernel: type[SpecialKernel]) -> None:
+    """Through the equivalents in C of what the kernel does."""
+    @settings(bounded, max_examples=5)
+    @given(st.lists(scaled(CASES[kernel.op]), min_size=10, max_size=10))
+    def check(drawn: list[Scaled]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            battery.check(projects(kernel, drawn, TARGET[kernel.isa]), Path(folder), build.host_compiler())
+
+    check()
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize(("kernel", "board"), ON_BOARDS, ids=[f"{k.name}-{b}" for k, b in ON_BOARDS])
+def test_boards_equal_twin(kernel: type[SpecialKernel], board: str) -> None:
+    """Through the instructions that it was made for."""
+    @settings(bounded, max_examples=3)
+    @given(st.lists(scaled(CASES[kernel.op]), min_size=16, max_size=16))
+    def check(drawn: list[Scaled]) -> None:
+        boards.check(projects(kernel, drawn, board), board)
+
+    check()
+
+
+@pytest.mark.parametrize("op", sorted({k.op for k in KERNELS}))
+def test_plain_kernels_run_everywhere(op: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator's own kernel computes the same on instruction sets for which there are faster ones."""
+    monkeypatch.setattr(program, "choose", lambda site: site.node.op)
+    found = {f"own_{i}": project(graph_of(c), TARGETS[battery.ISAS["dsp"]], f"own_{i}", seed=i)
+             for i, c in enumerate(cases(op))}
+    battery.check(found, tmp_path, build.host_compiler())
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=KERNEL_IDS)
+def test_a_kernel_is_chosen_only_where_it_fits(kernel: type[SpecialKernel]) -> None:
+    """On another instruction set the plain one is."""
+    other = next(t for name, t in TARGET.items() if name != kernel.isa)
+    for case in cases(kernel.op):
+        text = project(graph_of(case), TARGETS[other]).files
+        assert not any(header in path for path in text for header in kernel.headers)
