@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -13,6 +13,7 @@ from aot.builder import Builder
 from aot.ir import Array, TensorType
 from aot.numerics import Multipliers, multipliers, requantize
 from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Shape, Site, apply_clamp, clamp_limits
+from aot.ops.mul import Mul
 from aot.ops.pool import read_pool, read_reduction
 from aot.ops.window import Window
 
@@ -29,12 +30,16 @@ class AveragePool2d(Op):
     clamp: Clamp = NO_CLAMP
 
     name: ClassVar[str] = "average_pool2d"
-    onnx: ClassVar[tuple[str, ...]] = ("AveragePool", "GlobalAveragePool", "ReduceMean")
+    onnx: ClassVar[tuple[str, ...]] = ("AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum")
 
     @classmethod
     def read(cls, node: OnnxNode, b: Builder) -> tuple[str, ...]:
         if node.op_type == "ReduceMean":
             return read_reduction(node, b, cls)
+        if node.op_type == "ReduceSum":
+            mean, = read_reduction(replace(node, outputs=(f"{node.outputs[0]}.mean",)), b, cls)
+            count = b.values[node.inputs[0]].type.size / b.values[mean].type.size
+            return (b.add(Mul(), [mean, b.constant(np.asarray(count), f"{mean}.count")], node.outputs[0]),)
         counted, ceil = bool(node.attr("count_include_pad", 0)), bool(node.attr("ceil_mode", 0))
         # what ceil_mode adds at the end is never counted, so that padding which is needs a step of its own
         return read_pool(node, b, partial(cls, count_pad=counted and not ceil), pad_first=counted and ceil)

@@ -10,6 +10,7 @@ from aot.builder import Builder
 from aot.errors import AotError
 from aot.ir import Array, TensorType
 from aot.ops.base import Case, OnnxNode, Op, Shape, Site
+from aot.ops.reshape import Reshape
 from aot.ops.strided import Loops, collapse, row_major
 
 
@@ -20,11 +21,13 @@ class Transpose(Op):
     perm: tuple[int, ...]
 
     name: ClassVar[str] = "transpose"
-    onnx: ClassVar[tuple[str, ...]] = ("Transpose",)
+    onnx: ClassVar[tuple[str, ...]] = ("Transpose", "DepthToSpace", "SpaceToDepth")
     same_quant: ClassVar[bool] = True
 
     @classmethod
     def read(cls, node: OnnxNode, b: Builder) -> tuple[str, ...]:
+        if node.op_type != "Transpose":
+            return (_blocks(node, b),)
         rank = len(b.shape(node.inputs[0]))
         perm = tuple(node.attr("perm") or reversed(range(rank)))
         if sorted(perm) != list(range(rank)):
@@ -52,6 +55,23 @@ class Transpose(Op):
         yield Case(cls((0, 2, 3, 1)), ((1, 3, 4, 5),), {})
         yield Case(cls((2, 0, 1)), ((3, 1, 5),), {})
         yield Case(cls((3, 1, 2, 0)), ((2, 3, 4, 5),), {})
+
+
+def _blocks(node: OnnxNode, b: Builder) -> str:
+    """DepthToSpace and SpaceToDepth: blocks of pixels to channels and back, as a transpose of six axes."""
+    n, c, h, w = b.shape(node.inputs[0])
+    size, hint = int(node.attr("blocksize")), node.outputs[0]
+    if node.op_type == "SpaceToDepth":
+        split, perm = (n, c, h // size, size, w // size, size), (0, 3, 5, 1, 2, 4)
+        final = (n, c * size * size, h // size, w // size)
+    else:
+        depth, final = c // (size * size), (n, c // (size * size), h * size, w * size)
+        if node.attr("mode", "DCR") == "CRD":
+            split, perm = (n, depth, size, size, h, w), (0, 1, 4, 2, 5, 3)
+        else:
+            split, perm = (n, size, size, depth, h, w), (0, 3, 4, 1, 5, 2)
+    x = b.add(Reshape(split), [node.inputs[0]], f"{hint}.split")
+    return b.add(Reshape(final), [b.add(Transpose(perm), [x], f"{hint}.moved")], hint)
 
 
 def inverse(perm: tuple[int, ...]) -> tuple[int, ...]:

@@ -12,7 +12,9 @@ from aot.builder import Builder
 from aot.errors import AotError
 from aot.ir import Array, Quant, TensorType
 from aot.numerics import LIMITS, dequantize, quantize
+from aot.ops.add import Add
 from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Overlap, Shape, Site, affine
+from aot.ops.mul import Mul
 
 
 def _erf(x: Array) -> Array:
@@ -87,11 +89,15 @@ class Unary(Op):
     params: tuple[float, ...] = ()
 
     name: ClassVar[str] = "unary"
-    onnx: ClassVar[tuple[str, ...]] = (*_PLAIN, "Relu", "Clip", "Gelu", "Pow")
+    onnx: ClassVar[tuple[str, ...]] = (*_PLAIN, "Relu", "Clip", "Gelu", "Pow", "PRelu", "Max", "Min")
 
     @classmethod
     def read(cls, node: OnnxNode, b: Builder) -> tuple[str, ...]:
         x = node.inputs[0]
+        if node.op_type in ("Max", "Min"):
+            return (_extreme(node, b),)
+        if node.op_type == "PRelu":
+            return (_prelu(node, b),)
         if node.op_type == "Relu":
             op = cls("clip", (0.0, np.inf))
         elif node.op_type == "Clip":
@@ -153,3 +159,32 @@ class Unary(Op):
         for function, params in (("tanh", ()), ("sigmoid", ()), ("clip", (0.0, 6.0)), ("leakyrelu", (0.1,)),
                                  ("gelu", ()), ("hardswish", ()), ("identity", ()), ("reciprocal", ())):
             yield Case(cls(function, params), ((3, 7),), {}, function)
+
+
+def _extreme(node: OnnxNode, b: Builder) -> str:
+    """Max and Min: one number clips; a tensor y takes ``x + relu(y - x)`` or ``x - relu(x - y)``."""
+    sign = 1 if node.op_type == "Max" else -1
+    tensors = sorted(node.inputs, key=lambda n: b.const(n) is not None)  # constants last
+    x = tensors[0]
+    for i, other in enumerate(tensors[1:]):
+        hint = node.outputs[0] if i == len(tensors) - 2 else f"{node.outputs[0]}.{i}"
+        bound = b.const(other)
+        if bound is not None and bound.size == 1 and bound.ndim <= len(b.shape(x)):
+            low = float(bound.reshape(-1)[0])
+            x = b.add(Unary("clip", (low, np.inf) if sign > 0 else (-np.inf, low)), [x], hint)
+            continue
+        excess = b.add(Add(-1), [other, x] if sign > 0 else [x, other], f"{hint}.excess")
+        x = b.add(Add(sign), [x, b.add(Unary("clip", (0.0, np.inf)), [excess], f"{hint}.positive")], hint)
+    return x
+
+
+def _prelu(node: OnnxNode, b: Builder) -> str:
+    """A slope for negative numbers; one for each channel is ``max(x, 0) + slope * min(x, 0)``."""
+    x, hint = node.inputs[0], node.outputs[0]
+    slope = node.const(b, 1, "slope")
+    assert slope is not None
+    if np.all(slope == slope.reshape(-1)[0]):
+        return b.add(Unary("leakyrelu", (float(slope.reshape(-1)[0]),)), [x], hint)
+    positive = b.add(Unary("clip", (0.0, np.inf)), [x], f"{hint}.positive")
+    negative = b.add(Unary("clip", (-np.inf, 0.0)), [x], f"{hint}.negative")
+    return b.add(Add(), [positive, b.add(Mul(), [negative, node.inputs[1]], f"{hint}.scaled")], hint)
