@@ -9,10 +9,12 @@ from aot.ir import Graph, check
 from aot.passes.fold import fold_constants
 from aot.passes.fuse import fuse_clamps, fuse_pads, fuse_scales, scales_to_depthwise
 from aot.passes.layout import layout
+from aot.passes.lift import lift
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
     fold_constants,  # what depends on no input
     layout,  # NHWC everywhere; exporters' transposes and reshapes vanish
+    lift,  # activations and scales of 1-D layers, to where they can be fused
     fuse_pads,  # Pad + Conv
     fuse_scales,  # Conv + Mul + Add: batch normalization, bias
     fuse_clamps,  # Conv + Relu, Clip

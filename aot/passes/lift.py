@@ -1,0 +1,59 @@
+"""Reshapes step aside: what works on single elements or channels moves in front of them, next to the layer it can join.
+
+One-dimensional convolutions are layers of height 1 between two reshapes, which part them from their activations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from aot.ir import Graph, Node, TensorType, Value
+from aot.ops.add import Add
+from aot.ops.mul import Mul
+from aot.ops.reshape import Reshape
+from aot.ops.unary import Unary
+
+
+def lift(graph: Graph) -> Graph:
+    """Functions of one element, and constants per channel, go before a reshape whose output nobody else reads."""
+    while True:
+        producer, consumers = graph.producer(), graph.consumers()
+        for at, node in enumerate(graph.nodes):
+            for side, name in enumerate(node.inputs):
+                first = producer.get(name)
+                if first is None or first.inputs[0] not in producer or not isinstance(first.op, Reshape):
+                    continue
+                if len(consumers[name]) == 1 and name not in graph.outputs and _may_go(node, side, first, graph):
+                    graph = _swap(graph, at, side, first)
+                    break
+            else:
+                continue
+            break
+        else:
+            return graph
+
+
+def _may_go(node: Node, side: int, reshape: Node, graph: Graph) -> bool:
+    """Whether the node means the same on the data before the reshape."""
+    if isinstance(node.op, Unary):
+        return True
+    if not isinstance(node.op, Add | Mul):
+        return False
+    constant = graph.const(node.inputs[1 - side])
+    before, after = graph.values[reshape.inputs[0]].type.shape, graph.values[node.output].type.shape
+    if constant is None or graph.values[reshape.output].type.shape != after:
+        return False
+    per_channel = constant.size == 1 or (constant.size == constant.shape[-1] and before[-1:] == after[-1:])
+    return per_channel and constant.ndim <= len(before)
+
+
+def _swap(graph: Graph, at: int, side: int, reshape: Node) -> Graph:
+    """The graph with the node before the reshape; both keep the names of their outputs' places."""
+    node, source = graph.nodes[at], graph.values[reshape.inputs[0]].type
+    inner = reshape.output
+    lifted = replace(node, inputs=tuple(reshape.inputs[0] if i == side else n for i, n in enumerate(node.inputs)),
+                     output=inner)
+    moved = replace(reshape, inputs=(inner,), output=node.output)
+    nodes = [n for n in graph.nodes[:at] if n is not reshape] + [lifted, moved, *graph.nodes[at + 1:]]
+    values = {**graph.values, inner: Value(inner, TensorType("f32", source.shape))}
+    return replace(graph, nodes=tuple(nodes), values=values)
