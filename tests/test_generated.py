@@ -75,7 +75,7 @@ def test_a_wrong_byte_fails_the_self_test(tmp_path: Path) -> None:
     net = made("cnn")
     main = f"test/{net.name}_selftest.c"
     text = net.files[main]
-    start = text.index("output_0[] = {") + len("output_0[] = {")
+    start = text.index("golden_0_output[] = {") + len("golden_0_output[] = {")
     number = re.search(r"-?\d+", text[start:])
     assert number is not None
     changed = text[:start] + text[start:].replace(number.group(), str(int(number.group()) ^ 1), 1)
