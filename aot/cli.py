@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
@@ -151,13 +152,19 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):  # a name in letters which the terminal does not have is no reason to stop
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # what cannot be written shows here, and not when Python ends
     except AotError as error:
         for problem in error.problems:
             _err.print(f"[bold red]error:[/] {escape(str(problem))}")
         sys.exit(1)
-    except BrokenPipeError:
-        sys.stderr.close()
+    except OSError as error:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the rest goes nowhere
+        if not isinstance(error, BrokenPipeError):  # a reader that has seen enough is no error to tell
+            _err.print(f"[bold red]error:[/] the answer cannot be written: {escape(error.strerror or str(error))}")
         sys.exit(1)
 
 
