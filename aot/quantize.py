@@ -9,7 +9,7 @@ from aot.calibrate import Calibration
 from aot.errors import AotError
 from aot.interpret import site
 from aot.ir import Array, Graph, Node, Quant, TensorType, Value
-from aot.ops.base import Op, affine
+from aot.ops.base import Op, affine, quantize_activation
 from aot.ops.concat import Concat
 
 FORMAT = "s8"
@@ -29,7 +29,7 @@ def quantize(graph: Graph, calibration: Calibration) -> Graph:
             out_type = graph.values[node.output].type
             found = calibration.ranges[node.output]
             if node.op.same_quant:
-                quant = inputs[0].quant
+                quant = (inputs[0] if inputs[0].type.quant else quantize_activation(inputs[0])).quant
             elif node.output in shared:
                 quant = shared[node.output]
             else:
