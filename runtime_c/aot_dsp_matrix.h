@@ -23,30 +23,31 @@ enum { AOT_MATRIX_PIXELS = 3, AOT_MATRIX_WORDS = 6, AOT_MATRIX_ROWS = 4 };
 typedef struct {
     int32_t pixel1;  /* distance in bytes from the output of pixel 0 to that of pixel 1 */
     int32_t pixel2;  /* and to that of pixel 2 */
-    int32_t zero;    /* zero point of the output */
+    int32_t offset;  /* 256 times the zero point of the output, plus one half */
     int32_t blocks;  /* blocks of four elements in a sum */
     int32_t pairs;   /* pairs of output channels */
-    int32_t step;    /* from the first pair of channels to the second: 2, or 1 to share a channel if they are odd */
 } aot_matrix;
 
 /* What aot_matrix_rows has to know; the assembly relies on this order. */
 typedef struct {
-    int32_t zero;        /* zero point of the output */
+    int32_t offset;      /* 256 times the zero point of the output, plus one half */
     int32_t byte_blocks; /* blocks of four elements that are read as bytes */
     int32_t wide_blocks; /* the rest, which was widened before */
     int32_t fours;       /* rows of weights, in fours */
 } aot_rows;
 
-/* For a tile of which `left` pixels are inside the layer, `channels` of them computed; a pixel has `out_c` bytes. */
-AOT_INLINE aot_matrix aot_matrix_layer(int32_t left, int32_t out_c, int32_t zero, int32_t blocks, int32_t channels)
+/* The zero point as it is added before a sum is divided by 256. */
+#define AOT_MATRIX_OFFSET(zero) (256 * (zero) + 128)
+
+/* For a tile of which `left` pixels are inside the layer; a pixel's output has `out_c` bytes. */
+AOT_INLINE aot_matrix aot_matrix_layer(int32_t left, int32_t out_c, int32_t zero, int32_t blocks)
 {
     aot_matrix layer;
     layer.pixel1 = left > 1 ? out_c : 0;
     layer.pixel2 = left > 2 ? 2 * out_c : layer.pixel1;
-    layer.zero = zero;
+    layer.offset = AOT_MATRIX_OFFSET(zero);
     layer.blocks = blocks;
-    layer.pairs = (channels + 1) / 2;
-    layer.step = 2 - channels % 2;
+    layer.pairs = 0;
     return layer;
 }
 
@@ -108,10 +109,13 @@ AOT_INLINE void aot_matrix_widen_one(uint32_t *row, const int8_t *from, int32_t 
     "smlad r8, r3, r5, r8\n smlad r9, r3, r6, r9\n smlad r10, r3, r7, r10\n"                                    \
     "smlad r11, r4, r5, r11\n smlad r12, r4, r6, r12\n smlad lr, r4, r7, lr\n"
 
-/* Sum to output: divide by 256, requantize with multiplier and zero point, saturate, store. */
-#define AOT_MATRIX_STORE(sum, multiplier, zero, place)                                                          \
-    "asr " sum ", " sum ", #8\n smmlar " sum ", " sum ", " multiplier ", " zero "\n"                            \
-    "ssat " sum ", #8, " sum "\n strb " sum ", " place "\n"
+/*
+ * Sum to output: requantize, then divide by 256 and saturate in one instruction, store. Dropping the lower half of the
+ * product before the division changes nothing, since both round down and the half was added at the end.
+ */
+#define AOT_MATRIX_STORE(sum, multiplier, offset, place)                                                        \
+    "smmla " sum ", " sum ", " multiplier ", " offset "\n ssat " sum ", #8, " sum ", asr #8\n"                  \
+    "strb " sum ", " place "\n"
 
 /* Three pixels times pairs of output channels, requantized and saturated to int8. */
 __attribute__((naked, noinline, unused)) static void aot_matrix_pairs(const uint32_t *stream AOT_UNUSED,
@@ -122,32 +126,27 @@ __attribute__((naked, noinline, unused)) static void aot_matrix_pairs(const uint
     __asm__(
         ".syntax unified\n"
         "push {r4-r11, lr}\n"
-        "sub sp, sp, #36\n"
-        "ldmia r3, {r4-r9}\n"        /* pixel1 pixel2 zero blocks pairs step */
-        "mov r10, r9\n"              /* step of the first pair */
-        "stmia sp, {r4-r6}\n"        /* 0 pixel1, 4 pixel2, 8 zero */
-        "str r2, [sp, #12]\n"        /* 12 output */
-        "str r1, [sp, #16]\n"        /* 16 tile */
-        "lsr r4, r7, #2\n and r5, r7, #3\n"
-        "strd r4, r5, [sp, #20]\n"   /* 20 blocks in fours, 24 blocks left over */
-        "strd r8, r10, [sp, #28]\n"  /* 28 pairs, 32 step */
+        "sub sp, sp, #32\n"
+        "ldmia r3, {r4-r8}\n"           /* pixel1, pixel2, offset, blocks, pairs */
+        "stmia sp, {r4-r6}\n"           /* 0 pixel1, 4 pixel2, 8 offset */
+        "strd r2, r1, [sp, #12]\n"      /* 12 output, 16 tile */
+        "add r4, r7, #7\n lsr r4, r4, #3\n"
+        "str r4, [sp, #20]\n"           /* 20 turns of the loop over eight blocks */
+        "rsb r5, r7, r4, lsl #3\n"      /* as many blocks are skipped in the first turn, of 62 bytes each */
+        "movs r6, #62\n mul r5, r5, r6\n adr.w r6, 2f\n add r5, r5, r6\n orr r5, r5, #1\n"
+        "strd r5, r8, [sp, #24]\n"      /* 24 where the first turn starts, 28 pairs */
         "1:\n"
         "ldmia r0!, {r8, r11}\n"
-        "ldrd r1, r2, [sp, #16]\n"
         "mov r9, r8\n mov r10, r8\n mov r12, r11\n mov lr, r11\n"
-        "cmp r2, #0\n beq 3f\n"
+        "ldrd r1, r2, [sp, #16]\n"
+        "ldr pc, [sp, #24]\n"
+        ".p2align 2\n"
         "2:\n"
         AOT_MATRIX_PAIR_BLOCK AOT_MATRIX_PAIR_BLOCK AOT_MATRIX_PAIR_BLOCK AOT_MATRIX_PAIR_BLOCK
+        AOT_MATRIX_PAIR_BLOCK AOT_MATRIX_PAIR_BLOCK AOT_MATRIX_PAIR_BLOCK AOT_MATRIX_PAIR_BLOCK
         "subs r2, r2, #1\n bne 2b\n"
-        "3:\n"
-        "ldr r2, [sp, #24]\n"
-        "cbz r2, 5f\n"
-        "4:\n"
-        AOT_MATRIX_PAIR_BLOCK
-        "subs r2, r2, #1\n bne 4b\n"
-        "5:\n"
         "ldmia r0!, {r3, r4}\n"
-        "ldmia sp, {r1, r2, r5, r6}\n" /* pixel1 pixel2 zero output */
+        "ldmia sp, {r1, r2, r5, r6}\n"  /* pixel1, pixel2, offset, output */
         AOT_MATRIX_STORE("r8", "r3", "r5", "[r6]")
         AOT_MATRIX_STORE("r9", "r3", "r5", "[r6, r1]")
         AOT_MATRIX_STORE("r10", "r3", "r5", "[r6, r2]")
@@ -155,14 +154,10 @@ __attribute__((naked, noinline, unused)) static void aot_matrix_pairs(const uint
         AOT_MATRIX_STORE("r11", "r4", "r5", "[r6]")
         AOT_MATRIX_STORE("r12", "r4", "r5", "[r6, r1]")
         AOT_MATRIX_STORE("lr", "r4", "r5", "[r6, r2]")
-        "ldrd r1, r2, [sp, #28]\n"
-        "subs r1, r1, #1\n"
-        "add r6, r6, r2\n sub r6, r6, #1\n"
-        "str r6, [sp, #12]\n"
-        "mov r2, #2\n"
-        "strd r1, r2, [sp, #28]\n"
+        "adds r6, r6, #1\n str r6, [sp, #12]\n"
+        "ldr r1, [sp, #28]\n subs r1, r1, #1\n str r1, [sp, #28]\n"
         "bne 1b\n"
-        "add sp, sp, #36\n"
+        "add sp, sp, #32\n"
         "pop {r4-r11, pc}\n");
 }
 
@@ -176,19 +171,15 @@ __attribute__((naked, noinline, unused)) static void aot_matrix_pairs(const uint
 /* Its inputs, widened before or now. */
 #define AOT_MATRIX_WIDE "ldmia r1!, {r7, r8}\n"
 #define AOT_MATRIX_BYTES "ldr r8, [r1], #4\n sxtb16 r7, r8, ror #8\n rev16 r8, r8\n eor r8, r8, #0x007F007F\n"
-/* A loop over the blocks counted at `fours` and `rest` on the stack. */
-#define AOT_MATRIX_ROWS_LOOP(fours, rest, inputs)                                                               \
-    "ldr r2, [sp, #" fours "]\n cmp r2, #0\n beq 3f\n"                                                          \
-    "2:\n"                                                                                                      \
+#define AOT_MATRIX_ROWS_EIGHT(inputs)                                                                           \
     AOT_MATRIX_ROWS_BLOCK(inputs) AOT_MATRIX_ROWS_BLOCK(inputs)                                                 \
     AOT_MATRIX_ROWS_BLOCK(inputs) AOT_MATRIX_ROWS_BLOCK(inputs)                                                 \
-    "subs r2, r2, #1\n bne 2b\n"                                                                               \
-    "3:\n"                                                                                                      \
-    "ldr r2, [sp, #" rest "]\n cmp r2, #0\n beq 5f\n"                                                           \
-    "4:\n"                                                                                                      \
-    AOT_MATRIX_ROWS_BLOCK(inputs)                                                                               \
-    "subs r2, r2, #1\n bne 4b\n"                                                                               \
-    "5:\n"
+    AOT_MATRIX_ROWS_BLOCK(inputs) AOT_MATRIX_ROWS_BLOCK(inputs)                                                 \
+    AOT_MATRIX_ROWS_BLOCK(inputs) AOT_MATRIX_ROWS_BLOCK(inputs)
+/* From blocks in `blocks`: turns of a loop over eight in r4, in r5 where the first turn starts, skipping some. */
+#define AOT_MATRIX_ENTRY(blocks, bytes, loop)                                                                   \
+    "add r4, " blocks ", #7\n lsr r4, r4, #3\n rsb r5, " blocks ", r4, lsl #3\n"                                \
+    "movs r6, #" bytes "\n mul r5, r5, r6\n adr.w r6, " loop "\n add r5, r5, r6\n orr r5, r5, #1\n"
 
 /* One pixel times `fours` times four rows of weights: first blocks of bytes, then widened ones; as above. */
 __attribute__((naked, noinline, unused)) static void aot_matrix_rows(const uint32_t *stream AOT_UNUSED,
@@ -200,28 +191,40 @@ __attribute__((naked, noinline, unused)) static void aot_matrix_rows(const uint3
     __asm__(
         ".syntax unified\n"
         "push {r4-r11, lr}\n"
-        "ldr r4, [sp, #36]\n"          /* layer: above 9 saved registers */
+        "ldr r4, [sp, #36]\n"           /* layer: above 9 saved registers */
         "sub sp, sp, #32\n"
-        "ldmia r4, {r4, r5, r6, r7}\n" /* zero, blocks of bytes, widened blocks, rows in fours */
-        "stmia sp, {r1, r2, r3, r4}\n" /* 0 bytes, 4 wide, 8 output, 12 zero */
-        "lsr r8, r5, #2\n and r9, r5, #3\n"
-        "strd r8, r9, [sp, #16]\n"     /* 16 blocks of bytes in fours, 20 left over */
-        "lsr r8, r6, #2\n and r9, r6, #3\n"
-        "strd r8, r9, [sp, #24]\n"     /* 24 widened blocks in fours, 28 left over */
-        "mov lr, r7\n"
+        "ldmia r4, {r7, r8, r9, r10}\n" /* offset, blocks of bytes, widened blocks, rows in fours */
+        "strd r3, r7, [sp, #24]\n"      /* 24 output, 28 offset */
+        "mov lr, r10\n"
+        AOT_MATRIX_ENTRY("r9", "54", "3f")
+        "str r2, [sp, #12]\n"           /* 12 wide */
+        "strd r4, r5, [sp, #16]\n"      /* 16 turns, 20 start of the second loop */
+        AOT_MATRIX_ENTRY("r8", "66", "2f")
+        "cmp r8, #0\n bne 8f\n adr.w r5, 9f\n orr r5, r5, #1\n 8:\n"
+        "str r1, [sp, #0]\n"            /* 0 bytes */
+        "strd r4, r5, [sp, #4]\n"       /* 4 turns, 8 start of the first loop */
         "1:\n"
         "ldmia r0!, {r9, r10, r11, r12}\n"
-        "ldr r1, [sp]\n"
-        AOT_MATRIX_ROWS_LOOP("16", "20", AOT_MATRIX_BYTES)
-        "ldr r1, [sp, #4]\n"
-        AOT_MATRIX_ROWS_LOOP("24", "28", AOT_MATRIX_WIDE)
+        "ldmia sp, {r1, r2, r3}\n"
+        "bx r3\n"
+        ".p2align 2\n"
+        "2:\n"
+        AOT_MATRIX_ROWS_EIGHT(AOT_MATRIX_BYTES)
+        "subs r2, r2, #1\n bne 2b\n"
+        "9:\n"
+        "ldrd r1, r2, [sp, #12]\n"
+        "ldr pc, [sp, #20]\n"
+        ".p2align 2\n"
+        "3:\n"
+        AOT_MATRIX_ROWS_EIGHT(AOT_MATRIX_WIDE)
+        "subs r2, r2, #1\n bne 3b\n"
         "ldmia r0!, {r3, r4, r5, r6}\n"
-        "ldrd r8, r7, [sp, #8]\n"      /* output, zero */
+        "ldrd r8, r7, [sp, #24]\n"      /* output, offset */
         AOT_MATRIX_STORE("r9", "r3", "r7", "[r8], #1")
         AOT_MATRIX_STORE("r10", "r4", "r7", "[r8], #1")
         AOT_MATRIX_STORE("r11", "r5", "r7", "[r8], #1")
         AOT_MATRIX_STORE("r12", "r6", "r7", "[r8], #1")
-        "str r8, [sp, #8]\n"
+        "str r8, [sp, #24]\n"
         "subs lr, lr, #1\n bne 1b\n"
         "add sp, sp, #32\n"
         "pop {r4-r11, pc}\n");
@@ -236,10 +239,11 @@ AOT_INLINE uint32_t aot_matrix_block(uint32_t weights, uint32_t odd, uint32_t ev
     return sum + (uint32_t)aot_multiply_pairs(aot_even_bytes(weights), even, 0);
 }
 
-/* Sum to output: divide by 256, requantize with multiplier and zero point, saturate. */
-AOT_INLINE int8_t aot_matrix_output(uint32_t sum, uint32_t multiplier, int32_t zero)
+/* Sum to output: requantize, divide by 256, saturate. */
+AOT_INLINE int8_t aot_matrix_output(uint32_t sum, uint32_t multiplier, int32_t offset)
 {
-    return aot_clamp(aot_requantize((int32_t)sum >> 8, (int32_t)multiplier, zero), -128, 127);
+    const int64_t product = (int64_t)(int32_t)sum * (int32_t)multiplier;
+    return aot_clamp((offset + (int32_t)(product >> 32)) >> 8, -128, 127);
 }
 
 /* Three pixels times pairs of output channels, requantized and saturated to int8. */
@@ -254,11 +258,11 @@ AOT_INLINE void aot_matrix_pairs(const uint32_t *stream, const uint32_t *tile, i
                 for (int32_t i = 0; i < layer->blocks; ++i) {
                     sum = aot_matrix_block(stream[2 + 2 * i + c], tile[6 * i + p], tile[6 * i + 3 + p], sum);
                 }
-                output[c + place[p]] = aot_matrix_output(sum, multiplier, layer->zero);
+                output[c + place[p]] = aot_matrix_output(sum, multiplier, layer->offset);
             }
         }
         stream += 4 + 2 * layer->blocks;
-        output += pair == 0 ? layer->step : 2;
+        output += 2;
     }
 }
 
@@ -280,13 +284,27 @@ AOT_INLINE void aot_matrix_rows(const uint32_t *stream, const int8_t *bytes, con
                 sum = aot_matrix_block(*weights, wide[2 * i], wide[2 * i + 1], sum);
                 weights += 4;
             }
-            *output++ = aot_matrix_output(sum, stream[4 + 4 * blocks + r], layer->zero);
+            *output++ = aot_matrix_output(sum, stream[4 + 4 * blocks + r], layer->offset);
         }
         stream += 8 + 4 * blocks;
     }
 }
 
 #endif
+
+/* Three pixels times all output channels. Of an odd number, the first two pairs share a channel. */
+AOT_INLINE void aot_matrix_channels(const uint32_t *stream, const uint32_t *tile, int8_t *output, aot_matrix layer,
+                                    int32_t channels)
+{
+    if (channels % 2 != 0) {
+        layer.pairs = 1;
+        aot_matrix_pairs(stream, tile, output, &layer);
+        stream += 4 + 2 * layer.blocks;
+        output += 1;
+    }
+    layer.pairs = channels / 2;
+    aot_matrix_pairs(stream, tile, output, &layer);
+}
 
 /* The fused activation of one or three pixels, for the few layers whose limits are not those of int8. */
 AOT_INLINE void aot_matrix_clamp_row(int8_t *output, int32_t length, int32_t low, int32_t high)
@@ -296,12 +314,11 @@ AOT_INLINE void aot_matrix_clamp_row(int8_t *output, int32_t length, int32_t low
     }
 }
 
-AOT_INLINE void aot_matrix_clamp(int8_t *output, const aot_matrix *layer, int32_t low, int32_t high)
+AOT_INLINE void aot_matrix_clamp(int8_t *output, aot_matrix layer, int32_t channels, int32_t low, int32_t high)
 {
-    const int32_t length = 2 * layer->pairs - 2 + layer->step;
-    aot_matrix_clamp_row(output, length, low, high);
-    aot_matrix_clamp_row(output + layer->pixel1, length, low, high);
-    aot_matrix_clamp_row(output + layer->pixel2, length, low, high);
+    aot_matrix_clamp_row(output, channels, low, high);
+    aot_matrix_clamp_row(output + layer.pixel1, channels, low, high);
+    aot_matrix_clamp_row(output + layer.pixel2, channels, low, high);
 }
 
 #endif
