@@ -245,7 +245,7 @@ AOT_LAYER static void conv2d_0(const int8_t *input, int8_t *output, uint32_t *ti
     memset(row, 0, BLOCKS * 4);
     for (int32_t n = 0; n < BATCH; ++n) {
         for (int32_t first = 0; first < PIXELS; first += AOT_MATRIX_PIXELS) {
-            const aot_matrix layer = aot_matrix_layer(PIXELS - first, OUT_C, OUT_ZERO, BLOCKS, GROUP_OUT_C);
+            const aot_matrix layer = aot_matrix_layer(PIXELS - first, OUT_C, OUT_ZERO, BLOCKS);
             for (int32_t group = 0; group < GROUPS; ++group) {
                 int8_t *const out = output + first * OUT_C + group * GROUP_OUT_C;
                 for (int32_t p = 0; p < AOT_MATRIX_PIXELS; ++p) {
@@ -274,8 +274,8 @@ AOT_LAYER static void conv2d_0(const int8_t *input, int8_t *output, uint32_t *ti
                     }
                     aot_matrix_widen(tile + p, row, BLOCKS);
                 }
-                aot_matrix_pairs(digits_cnn_conv2d_0_stream + group * GROUP_WORDS, tile, out, &layer);
-                aot_matrix_clamp(out, &layer, OUT_MIN, OUT_MAX);
+                aot_matrix_channels(digits_cnn_conv2d_0_stream + group * GROUP_WORDS, tile, out, layer, GROUP_OUT_C);
+                aot_matrix_clamp(out, layer, GROUP_OUT_C, OUT_MIN, OUT_MAX);
             }
         }
         input += IN_H * IN_W * IN_C;
@@ -361,14 +361,14 @@ AOT_LAYER static void conv2d_3(const int8_t *input, int8_t *output, uint32_t *ti
         PIXELS = 196, IN_C = 8, OUT_C = 24, BLOCKS = 2, OUT_ZERO = -77, OUT_MIN = -77, OUT_MAX = 127
     };
     for (int32_t first = 0; first < PIXELS; first += AOT_MATRIX_PIXELS) {
-        const aot_matrix layer = aot_matrix_layer(PIXELS - first, OUT_C, OUT_ZERO, BLOCKS, OUT_C);
+        const aot_matrix layer = aot_matrix_layer(PIXELS - first, OUT_C, OUT_ZERO, BLOCKS);
         const int8_t *from = input + first * IN_C;
         const int32_t last = PIXELS - 1 - first; /* a partial tile repeats its last pixel */
         aot_matrix_widen(tile, from, BLOCKS);
         aot_matrix_widen(tile + 1, from + (last < 1 ? last : 1) * IN_C, BLOCKS);
         aot_matrix_widen(tile + 2, from + (last < 2 ? last : 2) * IN_C, BLOCKS);
-        aot_matrix_pairs(digits_cnn_conv2d_3_stream, tile, output + first * OUT_C, &layer);
-        aot_matrix_clamp(output + first * OUT_C, &layer, OUT_MIN, OUT_MAX);
+        aot_matrix_channels(digits_cnn_conv2d_3_stream, tile, output + first * OUT_C, layer, OUT_C);
+        aot_matrix_clamp(output + first * OUT_C, layer, OUT_C, OUT_MIN, OUT_MAX);
     }
 }
 /* max_pool2d: 1x14x14x24 -> 1x7x7x24
@@ -450,14 +450,14 @@ AOT_LAYER static void conv2d_6(const int8_t *input, int8_t *output, uint32_t *ti
         PIXELS = 49, IN_C = 24, OUT_C = 48, BLOCKS = 6, OUT_ZERO = -43, OUT_MIN = -43, OUT_MAX = 127
     };
     for (int32_t first = 0; first < PIXELS; first += AOT_MATRIX_PIXELS) {
-        const aot_matrix layer = aot_matrix_layer(PIXELS - first, OUT_C, OUT_ZERO, BLOCKS, OUT_C);
+        const aot_matrix layer = aot_matrix_layer(PIXELS - first, OUT_C, OUT_ZERO, BLOCKS);
         const int8_t *from = input + first * IN_C;
         const int32_t last = PIXELS - 1 - first; /* a partial tile repeats its last pixel */
         aot_matrix_widen(tile, from, BLOCKS);
         aot_matrix_widen(tile + 1, from + (last < 1 ? last : 1) * IN_C, BLOCKS);
         aot_matrix_widen(tile + 2, from + (last < 2 ? last : 2) * IN_C, BLOCKS);
-        aot_matrix_pairs(digits_cnn_conv2d_6_stream, tile, output + first * OUT_C, &layer);
-        aot_matrix_clamp(output + first * OUT_C, &layer, OUT_MIN, OUT_MAX);
+        aot_matrix_channels(digits_cnn_conv2d_6_stream, tile, output + first * OUT_C, layer, OUT_C);
+        aot_matrix_clamp(output + first * OUT_C, layer, OUT_C, OUT_MIN, OUT_MAX);
     }
 }
 /* average_pool2d: 1x7x7x48 -> 1x1x1x48
@@ -510,8 +510,8 @@ AOT_LAYER static void fully_connected_8(const int8_t *input, int8_t *output, uin
         ROWS = 1, IN_LENGTH = 48, OUT_LENGTH = 10, OUT_ZERO = -100, OUT_MIN = -128, OUT_MAX = 127,
         SHIFT = 0, BYTE_BLOCKS = 0, WIDE_BLOCKS = 12, WHOLE_FOURS = 2, LEFT_OVER = 2, WHOLE_WORDS = 112
     };
-    const aot_rows layer = { OUT_ZERO, BYTE_BLOCKS, WIDE_BLOCKS, WHOLE_FOURS };
-    const aot_rows last_four = { OUT_ZERO, BYTE_BLOCKS, WIDE_BLOCKS, 1 };
+    const aot_rows layer = { AOT_MATRIX_OFFSET(OUT_ZERO), BYTE_BLOCKS, WIDE_BLOCKS, WHOLE_FOURS };
+    const aot_rows last_four = { AOT_MATRIX_OFFSET(OUT_ZERO), BYTE_BLOCKS, WIDE_BLOCKS, 1 };
     int8_t last[AOT_MATRIX_ROWS];
     for (int32_t row = 0; row < ROWS; ++row) {
         aot_matrix_widen_one(wide, input + BYTE_BLOCKS * 4, IN_LENGTH / 4 - BYTE_BLOCKS);
