@@ -20,7 +20,7 @@ from aot.names import title
 from aot.numerics import LIMITS, dequantize, quantize
 from aot.oracle import Oracle
 from aot.passes import run_passes
-from aot.plan import Plan, check, plan
+from aot.plan import Plan, plan
 from aot.program import Program, lower
 from aot.quantize import quantize as quantize_graph
 from aot.report import Report, build_report
@@ -158,7 +158,6 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     ident = title(name if name is not None else loaded.name)
     program = lower(graph, processor.isa)
     arena = plan(program.buffers, program.sharings)
-    check(program.buffers, program.sharings, arena.offsets, arena.size)
     golden = [_golden(graph, samples.sample(i)) for i in range(min(GOLDEN_VECTORS, len(samples)))]
     report = build_report(ident, loaded.name, chosen, float_graph, graph, program, arena, calibration)
     _budgets(report, chosen)

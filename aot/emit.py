@@ -58,7 +58,7 @@ def emit(graph: Graph, program: Program, plan: Plan, target: Target, name: str, 
     context: dict[str, Any] = {
         **_interface(graph, program, plan, name), "upper": name.upper(), "target": target, "isa": target.isa,
         "optimize_flag": OPTIMIZE_FLAGS[optimize],
-        "arena_bytes": max(plan.size, 1), "align": target.align, "runtime_version": RUNTIME_VERSION,
+        "arena_bytes": plan.reserved(target.align), "align": target.align, "runtime_version": RUNTIME_VERSION,
         "headers": headers, "shared": [_shared(env, f) for f in shared.values()],
         "layers": [_layer(env, s, name, target) for s in program.steps],
         "constants": [_array(f"{name}_{n}", data) for n, data in program.constants.items()],

@@ -11,6 +11,7 @@ from aot.names import comment
 from aot.plan import Plan
 from aot.program import Program
 from aot.quantize import prove
+from aot.targets import target
 
 if TYPE_CHECKING:
     from aot.compiler import Options
@@ -79,4 +80,4 @@ def build_report(name: str, title: str, options: Options, float_graph: Graph, gr
     parameters = sum(v.type.size for v in float_graph.values.values() if v.data is not None)
     return Report(name, options.target, options.optimize, calibration.method, calibration.samples, tuple(rows),
                   sum(r.macs for r in rows), parameters, sum(d.nbytes for d in program.constants.values()),
-                  plan.size, plan.lower_bound)
+                  plan.reserved(target(options.target).align), plan.lower_bound)

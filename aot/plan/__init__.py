@@ -39,6 +39,10 @@ class Plan:
         """Whether no smaller arena exists, by proof."""
         return self.size == self.lower_bound
 
+    def reserved(self, align: int) -> int:
+        """Bytes to reserve at an address that is a multiple of ``align``: a multiple of it, too, and not nothing."""
+        return -(-max(self.size, 1) // align) * align
+
 
 def plan(buffers: Sequence[Buffer], sharings: Sequence[Sharing] = (), align: int = 4) -> Plan:
     """Offsets in bytes for all buffers, each a multiple of its own alignment and of ``align``; checked before return.
