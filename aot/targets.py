@@ -13,6 +13,7 @@ class Isa:
 
     ``header`` names the primitives in ``runtime_c``. Matrix products take ``rows`` output channels times ``tile``
     output pixels at a time, and ``block`` elements of the sum in each step: their sums are padded to a multiple of it.
+    Of the kernels in ``aot/kernels``, those made for one of the ``features`` can be used.
     """
 
     name: str
@@ -20,10 +21,11 @@ class Isa:
     block: int
     rows: int
     tile: int
+    features: tuple[str, ...] = ()
 
 
 C99 = Isa("c99", "aot_simd_c99.h", block=1, rows=2, tile=2)
-DSP = Isa("dsp", "aot_simd_dsp.h", block=4, rows=2, tile=3)
+DSP = Isa("dsp", "aot_simd_dsp.h", block=4, rows=2, tile=3, features=("dsp",))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,6 @@ KERNELS: tuple[type[SpecialKernel], ...] = _discover()
 
 def choose(site: Site) -> Kernel:
     """The kernel for one use of an operator: the fastest that was made for it, else the operator's own."""
-    made = [kind() for kind in KERNELS if kind.op == site.node.op.name and kind.isa == site.isa.name]
+    made = [kind() for kind in KERNELS if kind.op == site.node.op.name and kind.feature in site.isa.features]
     fitting = [kernel for kernel in made if kernel.fits(site)]
     return min(fitting, key=lambda kernel: kernel.instructions(site)) if fitting else site.node.op

@@ -56,9 +56,9 @@ class SpecialKernel:
     """A kernel for some uses of an operator on one instruction set. Has no state: all it knows is the site."""
 
     name: ClassVar[str] = ""
-    #: The operator which it computes, and the instruction set which it needs.
+    #: The operator which it computes, and the feature of an instruction set which it needs.
     op: ClassVar[str] = ""
-    isa: ClassVar[str] = ""
+    feature: ClassVar[str] = ""
     headers: ClassVar[tuple[str, ...]] = ()
 
     def fits(self, site: Site) -> bool:

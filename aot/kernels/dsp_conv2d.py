@@ -20,7 +20,7 @@ class DspConv2d(SpecialKernel):
 
     name: ClassVar[str] = "conv2d.dsp"
     op: ClassVar[str] = "conv2d"
-    isa: ClassVar[str] = "dsp"
+    feature: ClassVar[str] = "dsp"
     headers: ClassVar[tuple[str, ...]] = (dsp_matrix.HEADER,)
 
     def fits(self, site: Site) -> bool:

@@ -73,7 +73,7 @@ class DspDepthwise(SpecialKernel):
 
     name: ClassVar[str] = "depthwise_conv2d.dsp"
     op: ClassVar[str] = "depthwise_conv2d"
-    isa: ClassVar[str] = "dsp"
+    feature: ClassVar[str] = "dsp"
     headers: ClassVar[tuple[str, ...]] = ("aot_dsp_plane.h",)
 
     def fits(self, site: Site) -> bool:

@@ -23,7 +23,7 @@ class DspFullyConnected(SpecialKernel):
 
     name: ClassVar[str] = "fully_connected.dsp"
     op: ClassVar[str] = "fully_connected"
-    isa: ClassVar[str] = "dsp"
+    feature: ClassVar[str] = "dsp"
     headers: ClassVar[tuple[str, ...]] = (dsp_matrix.HEADER,)
 
     def fits(self, site: Site) -> bool:
