@@ -17,16 +17,10 @@ typedef struct {
     int32_t zero;         /* zero point of the output */
 } aot_plane_filter;
 
-/* Two halfwords as a word, the first one lower. */
+/* Two numbers as halfwords of a word, the first one lower. */
 AOT_INLINE uint32_t aot_pair(int32_t first, int32_t second)
 {
-#if AOT_ARM_DSP
-    uint32_t result;
-    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(result) : "r"(first), "r"(second));
-    return result;
-#else
-    return ((uint32_t)first & 0xFFFFu) | ((uint32_t)second << 16);
-#endif
+    return aot_low_pair((uint32_t)first, (uint32_t)second);
 }
 
 /* A filter from its nine weights, row by row. */
