@@ -27,7 +27,8 @@ class DspAdd(SpecialKernel):
 
     def dims(self, site: Site) -> dict[str, int]:
         a, b, constant, shift = _op(site).fixed_point(site)
-        return {"LENGTH": site.output.type.size, "A_MULTIPLIER": a, "B_MULTIPLIER": b, "CONSTANT": constant, "SHIFT": shift}
+        return {"LENGTH": site.output.type.size, "A_MULTIPLIER": a, "B_MULTIPLIER": b, "CONSTANT": constant,
+                "SHIFT": shift}
 
     def constants(self, site: Site) -> dict[str, Array]:
         return {}

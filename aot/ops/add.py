@@ -20,8 +20,8 @@ from aot.ops.strided import broadcast_strides, collapse
 class Add(Op):
     """``a + sign * b``. Both inputs are brought to the output scale in one rounding.
 
-    ``y = clamp((a * A + b * B + C) >> SHIFT)``: A and B are the scale ratios with SHIFT fractional bits, in 16 bits each,
-    C holds all zero points and the one half that makes the shift round ties up.
+    ``y = clamp((a * A + b * B + C) >> SHIFT)``: A and B are the scale ratios with SHIFT fractional bits, in 16 bits
+    each, C holds all zero points and the one half that makes the shift round ties up.
     """
 
     sign: int = 1
