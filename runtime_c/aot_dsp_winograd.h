@@ -167,7 +167,7 @@ AOT_INLINE void aot_winograd_sums(const uint32_t *weights, const uint32_t *tile,
 
 #endif
 
-/* Six sums by A', of which `step` parts them, to four. */
+/* Six sums by A', of which `step` parts them, to four, which are still to be multiplied by 1, 2, 4 and 4. */
 AOT_INLINE void aot_winograd_outputs(const uint32_t *m, int32_t step, uint32_t to[4], int32_t to_step)
 {
     const uint32_t s = m[step] + m[2 * step];
@@ -175,9 +175,9 @@ AOT_INLINE void aot_winograd_outputs(const uint32_t *m, int32_t step, uint32_t t
     const uint32_t p = m[3 * step] + m[4 * step];
     const uint32_t q = m[3 * step] - m[4 * step];
     to[0] = p + 4u * s + 6u * m[0];
-    to[to_step] = 4u * d + 2u * q;
-    to[2 * to_step] = 4u * (s + p);
-    to[3 * to_step] = 4u * (d + 2u * q + 6u * m[5 * step]);
+    to[to_step] = 2u * d + q;
+    to[2 * to_step] = s + p;
+    to[3 * to_step] = d + 2u * (q + 3u * m[5 * step]);
 }
 
 /* What becomes of a channel's sums. */
@@ -187,10 +187,13 @@ typedef struct {
     int32_t offset;      /* 64 times the zero point of the output, plus one half */
 } aot_winograd_channel;
 
-/* Sum to output, exact: an inverse instead of a division by 9, then 64 is divided out as the value is saturated. */
-AOT_INLINE int8_t aot_winograd_output(uint32_t sum, aot_winograd_channel channel)
+/*
+ * Sum to output, exact: `ninth` is the inverse of 9 times what the sum is still to be multiplied by; 64 is divided out
+ * as the value is saturated.
+ */
+AOT_INLINE int8_t aot_winograd_output(uint32_t sum, uint32_t ninth, aot_winograd_channel channel)
 {
-    const int32_t sum64 = (int32_t)(sum * AOT_WINOGRAD_NINTH + (uint32_t)channel.bias);
+    const int32_t sum64 = (int32_t)(sum * ninth + (uint32_t)channel.bias);
 #if AOT_ARM_DSP
     int32_t scaled;
     __asm__("smmla %0, %1, %2, %3" : "=r"(scaled) : "r"(sum64), "r"(channel.multiplier), "r"(channel.offset));
@@ -200,26 +203,42 @@ AOT_INLINE int8_t aot_winograd_output(uint32_t sum, aot_winograd_channel channel
     return AOT_SATURATE(scaled, 6);
 }
 
-/* One channel at one window: `rows` times `columns` outputs of the sixteen, a fourth of the sums. */
-AOT_INLINE void aot_winograd_store(const uint32_t *sums, aot_winograd_channel channel, int8_t *output,
-                                   int32_t row_step, int32_t column_step, int32_t rows, int32_t columns)
+/* Where a window's outputs go, and how many of its 4x4 there are. */
+typedef struct {
+    int8_t *output;
+    int32_t rows;
+    int32_t columns;
+} aot_winograd_place;
+
+/* One channel at one window, from a fourth of the sums. */
+AOT_INLINE void aot_winograd_store(const uint32_t *sums, aot_winograd_channel channel, aot_winograd_place place,
+                                   int32_t index, int32_t row_step, int32_t column_step)
 {
+    int8_t *output = place.output + index;
     uint32_t half[4 * AOT_WINOGRAD_SIDE];
+    uint32_t row[4];
+#pragma GCC unroll 6
     for (int32_t x = 0; x < AOT_WINOGRAD_SIDE; ++x) {
         aot_winograd_outputs(sums + 4 * x, 4 * AOT_WINOGRAD_SIDE, half + x, AOT_WINOGRAD_SIDE);
     }
-    for (int32_t y = 0; y < rows; ++y) {
-        uint32_t row[4];
+    if (place.rows == 4 && place.columns == 4) {
+#pragma GCC unroll 4
+        for (int32_t y = 0; y < 4; ++y) {
+            const uint32_t ninth = AOT_WINOGRAD_NINTH << (y < 2 ? y : 2);
+            aot_winograd_outputs(half + y * AOT_WINOGRAD_SIDE, 1, row, 1);
+            output[0] = aot_winograd_output(row[0], ninth, channel);
+            output[column_step] = aot_winograd_output(row[1], 2u * ninth, channel);
+            output[2 * column_step] = aot_winograd_output(row[2], 4u * ninth, channel);
+            output[3 * column_step] = aot_winograd_output(row[3], 4u * ninth, channel);
+            output += row_step;
+        }
+        return;
+    }
+    for (int32_t y = 0; y < place.rows; ++y) {
+        const uint32_t ninth = AOT_WINOGRAD_NINTH << (y < 2 ? y : 2);
         aot_winograd_outputs(half + y * AOT_WINOGRAD_SIDE, 1, row, 1);
-        if (columns == 4) {
-            output[0] = aot_winograd_output(row[0], channel);
-            output[column_step] = aot_winograd_output(row[1], channel);
-            output[2 * column_step] = aot_winograd_output(row[2], channel);
-            output[3 * column_step] = aot_winograd_output(row[3], channel);
-        } else {
-            for (int32_t x = 0; x < columns; ++x) {
-                output[x * column_step] = aot_winograd_output(row[x], channel);
-            }
+        for (int32_t x = 0; x < place.columns; ++x) {
+            output[x * column_step] = aot_winograd_output(row[x], ninth << (x < 2 ? x : 2), channel);
         }
         output += row_step;
     }

@@ -50,7 +50,8 @@ class DspWinograd(SpecialKernel):
 
     def dims(self, site: Site) -> dict[str, int]:
         dims = _op(site).dims(site)
-        used = ("BATCH", "IN_H", "IN_W", "IN_C", "OUT_H", "OUT_W", "OUT_C", "PAD_TOP", "PAD_LEFT", "IN_ZERO", "OUT_ZERO")
+        used = ("BATCH", "IN_H", "IN_W", "IN_C", "OUT_H", "OUT_W", "OUT_C", "PAD_TOP", "PAD_LEFT", "IN_ZERO",
+                "OUT_ZERO")
         across = -(-dims["OUT_W"] // SIDE)
         fours = dims["IN_C"] // 4
         return {**{n: dims[n] for n in used}, "ACROSS": across, "WINDOWS": across * -(-dims["OUT_H"] // SIDE),
