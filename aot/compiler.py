@@ -20,10 +20,11 @@ from aot.names import title
 from aot.numerics import LIMITS, dequantize, quantize
 from aot.oracle import Oracle
 from aot.passes import run_passes
-from aot.plan import Plan, plan
-from aot.program import Program, lower
+from aot.plan import Plan
+from aot.program import Program
 from aot.quantize import quantize as quantize_graph
 from aot.report import Report, build_report
+from aot.strips import arrange
 from aot.targets import OPTIMIZE_FLAGS, Target, target
 from aot.write import write
 
@@ -162,10 +163,10 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     calibration = calibrate(float_graph, samples, chosen.calibration, tick)
     graph = quantize_graph(float_graph, calibration)
     ident = title(name if name is not None else loaded.name)
-    program = lower(graph, processor.isa, chosen.optimize)
-    arena = plan(program.buffers, program.sharings)
+    arrangement = arrange(graph, processor.isa, chosen.optimize, chosen.ram)
+    program, arena = arrangement.program, arrangement.plan
     golden = [_golden(graph, samples.sample(i)) for i in range(min(GOLDEN_VECTORS, len(samples)))]
-    report = build_report(ident, loaded.name, chosen, float_graph, graph, program, arena, calibration)
+    report = build_report(ident, loaded.name, chosen, float_graph, program, arena, calibration)
     _budgets(report, chosen)
     files = emit(graph, program, arena, processor, ident, chosen.optimize, golden, report.as_json())
     return Net(ident, processor, chosen, loaded.model, float_graph, graph, calibration, program, arena, files, report,

@@ -60,7 +60,7 @@ def emit(graph: Graph, program: Program, plan: Plan, target: Target, name: str, 
         "optimize_flag": OPTIMIZE_FLAGS[optimize],
         "arena_bytes": plan.reserved(target.align), "align": target.align, "runtime_version": RUNTIME_VERSION,
         "headers": headers, "shared": [_shared(env, f) for f in shared.values()],
-        "layers": [_layer(env, s, name, target) for s in program.steps],
+        "layers": [_layer(env, s, program, name, target) for s in program.functions],
         "constants": [_array(f"{name}_{n}", data) for n, data in program.constants.items()],
         "golden": [{"inputs": [_numbers(x[i]) for i in graph.inputs],
                     "outputs": [_numbers(y[o]) for o in graph.outputs]} for x, y in golden],
@@ -107,7 +107,7 @@ def _interface(graph: Graph, program: Program, plan: Plan, name: str) -> dict[st
     parameters = ["void *arena", *(f"const int8_t *{p.argument}" for p in inputs),
                   *(f"int8_t *{p.argument}" for p in outputs)]
     return {"name": name, "inputs": inputs, "outputs": outputs, "parameters": ", ".join(parameters),
-            "calls": [_call(s, graph, name) for s in program.steps],
+            "calls": [_call(s, program, graph, name) for s in program.steps],
             "buffers": [{"name": b.name, "offset": plan.offsets[b.name], "bytes": b.nbytes, "scratch": b.scratch}
                         for b in program.buffers]}
 
@@ -133,11 +133,12 @@ def _ports(graph: Graph, names: tuple[str, ...], kind: str) -> list[Port]:
     return ports
 
 
-def _layer(env: jinja2.Environment, step: Step, name: str, target: Target) -> str:
+def _layer(env: jinja2.Environment, step: Step, program: Program, name: str, target: Target) -> str:
     """One layer's C function."""
     node, kernel = step.site.node, step.kernel
     dims, operands = kernel.dims(step.site), kernel.operands(step.site)
     shapes = [step.site.inputs[k].type.shape for k in operands]
+    own = f"{step.function}_"
     title = f"{' + '.join('x'.join(map(str, s)) or '1' for s in shapes)} -> " \
             f"{'x'.join(map(str, step.site.output.type.shape)) or '1'}"
     lines = [f"/* {node.op.name}: {title}"]
@@ -145,7 +146,8 @@ def _layer(env: jinja2.Environment, step: Step, name: str, target: Target) -> st
         lines.append(f" * from {comment(' + '.join(node.origin))}")
     return env.get_template(f"{kernel.name}.c.j2").render(
         title="\n".join([*lines, " */"]), function=step.function, d=dims, dims=_enum(dims), isa=target.isa,
-        c={n: f"{name}_{step.function}_{n}" for n in kernel.constants(step.site)}, operands=operands,
+        c={n.removeprefix(own): f"{name}_{s}" for n, s in program.symbols.items() if n.startswith(own)},
+        operands=operands,
         shared=shared.name if (shared := kernel.shared(step.site)) is not None else "",
         levels=sum(k.startswith("COUNT_") for k in dims))
 
@@ -170,14 +172,14 @@ def _enum(dims: Mapping[str, int]) -> str:
     return "    enum {\n" + "\n".join(f"        {r}" for r in rows) + "\n    };"
 
 
-def _call(step: Step, graph: Graph, name: str) -> dict[str, Any]:
+def _call(step: Step, program: Program, graph: Graph, name: str) -> dict[str, Any]:
     """The call of a layer: function and arguments as C expressions."""
     arguments = {n: p.argument for names, kind in ((graph.inputs, "input"), (graph.outputs, "output"))
                  for n, p in zip(names, _ports(graph, names, kind), strict=True)}
 
     def pointer(place: Place) -> str:
         if place.space == "constant":
-            return f"{name}_{place.name}"
+            return f"{name}_{program.symbols[place.name]}"
         base = place.name if place.space == "arena" else arguments[place.name]
         return f"{base} + {place.offset}" if place.offset else base
 

@@ -64,19 +64,19 @@ class Report:
         return "\n".join(lines)
 
 
-def build_report(name: str, title: str, options: Options, float_graph: Graph, graph: Graph, program: Program,
+def build_report(name: str, title: str, options: Options, float_graph: Graph, program: Program,
                  plan: Plan, calibration: Calibration) -> Report:
     """The report of a finished compilation."""
-    headroom = prove(graph)
+    headroom = prove(program.graph)
     rows = []
+    own = set(program.functions)
     for step in program.steps:
         node, site = step.site.node, step.site
-        packed = {n: d for n, d in program.constants.items()
-                  if n == step.function or n.startswith(f"{step.function}_")}
+        packed = [d for n, d in program.constants.items() if step in own and n.startswith(f"{step.function}_")]
         scratch = step.kernel.scratch(site)
         rows.append(Row(step.function, node.op.name, comment(" + ".join(node.origin), 70), site.output.type.shape,
                         node.op.macs(tuple(v.type for v in site.inputs), site.output.type),
-                        sum(d.nbytes for d in packed.values()), scratch, headroom.get(node.output)))
+                        sum(d.nbytes for d in packed), scratch, headroom.get(node.output)))
     parameters = sum(v.type.size for v in float_graph.values.values() if v.data is not None)
     return Report(name, options.target, options.optimize, calibration.method, calibration.samples, tuple(rows),
                   sum(r.macs for r in rows), parameters, sum(d.nbytes for d in program.constants.values()),

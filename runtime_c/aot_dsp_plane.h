@@ -49,11 +49,24 @@ AOT_INLINE void aot_plane_row(int16_t *to, const int8_t *from, int32_t step, int
         to[6] = from[6 * step];
         to[7] = from[7 * step];
         to += 8;
-        from += 8 * step;
+        from += left > 8 || (length & 7) != 0 ? 8 * step : 0;
     }
-    for (; left > 0; --left) {
-        *to++ = *from;
-        from += left > 1 ? step : 0;
+    if ((length & 4) != 0) {
+        to[0] = from[0];
+        to[1] = from[step];
+        to[2] = from[2 * step];
+        to[3] = from[3 * step];
+        to += 4;
+        from += (length & 3) != 0 ? 4 * step : 0;
+    }
+    if ((length & 2) != 0) {
+        to[0] = from[0];
+        to[1] = from[step];
+        to += 2;
+        from += (length & 1) != 0 ? 2 * step : 0;
+    }
+    if ((length & 1) != 0) {
+        *to = *from;
     }
 }
 

@@ -24,6 +24,8 @@ KERNELS: tuple[type[SpecialKernel], ...] = _discover()
 
 #: Goal -> instructions of an inference for which a byte of constants is worth spending, no more.
 PRICE = {"speed": 0.0, "balanced": 100.0, "size": 1e6}
+#: The same for a byte of the arena.
+PRICE_OF_MEMORY = {"speed": 0.0, "balanced": 30.0, "size": 0.0}
 
 
 def choose(site: Site) -> Kernel:

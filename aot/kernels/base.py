@@ -42,6 +42,9 @@ class Kernel(Protocol):
     def operands(self, site: Site) -> tuple[int, ...]:
         """Indices of the inputs which the C function takes as pointers."""
 
+    def instructions(self, site: Site) -> float:
+        """Estimate of the instructions executed in one inference."""
+
     def shared(self, site: Site) -> SharedFunction | None:
         """A function besides the layer's own which it calls."""
 

@@ -12,7 +12,21 @@ from aot.builder import Builder
 from aot.errors import AotError
 from aot.ir import Array, TensorType
 from aot.numerics import INT16_MAX, INT32_MAX, assert_int32, round_half_up
-from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Overlap, Shape, Site, apply_clamp, clamp_limits
+from aot.ops.base import (
+    NO_CLAMP,
+    Case,
+    Clamp,
+    OnnxNode,
+    Op,
+    Overlap,
+    Rows,
+    Shape,
+    Site,
+    Strip,
+    apply_clamp,
+    clamp_limits,
+    same_rows,
+)
 from aot.ops.strided import broadcast_strides, collapse
 
 
@@ -73,6 +87,9 @@ class Add(Op):
 
     def operands(self, site: Site) -> tuple[int, ...]:
         return (0, 1)
+
+    def strip(self, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows) -> Strip | None:
+        return same_rows(self, inputs, output, rows)
 
     def dims(self, site: Site) -> dict[str, int]:
         ma, mb, constant, shift = self.fixed_point(site)

@@ -88,6 +88,10 @@ class Case:
     label: str = ""
 
 
+#: First row, and the row behind the last.
+Rows = tuple[int, int]
+
+
 @dataclass(frozen=True)
 class Op:
     """Base of all operators; fields are attributes only."""
@@ -173,10 +177,18 @@ class Op:
         """How the output may share memory with input ``index`` when that input dies here; None: not at all."""
         return None
 
-    @property
-    def alias(self) -> bool:
-        """Whether the output is the first input's bytes under another shape, so that no code is needed."""
-        return False
+    def view(self, inputs: tuple[TensorType, ...]) -> int | None:
+        """Where the output's bytes start in the first input's, if it is a part of those that needs no code."""
+        return None
+
+    def strip(self, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows) -> Strip | None:
+        """The operator for some rows of its NHWC output only; None if it cannot be cut like that."""
+        return None
+
+    def instructions(self, site: Site) -> float:
+        """Rough estimate of the instructions which the plain kernel executes in one inference."""
+        types = tuple(v.type for v in site.inputs)
+        return 8.0 * self.macs(types, site.output.type) + 12.0 * site.output.type.size
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
@@ -194,6 +206,14 @@ class Op:
 
 
 @dataclass(frozen=True)
+class Strip:
+    """An operator for some rows of its output, and the rows of each input which it needs; None: the whole input."""
+
+    op: Op
+    inputs: tuple[Rows | None, ...]
+
+
+@dataclass(frozen=True)
 class Overlap:
     """Permission for an output to overlap a dying input: ``offset(input) - offset(output) >= distance``.
 
@@ -208,6 +228,13 @@ def _text(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(_text(v) for v in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def same_rows(op: Op, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows) -> Strip | None:
+    """A strip of an element-wise operator: the same rows of inputs like the output, the whole of those without rows."""
+    if all(t.shape == output.shape or len(t.shape) < 3 or t.shape[-3] == 1 for t in inputs):
+        return Strip(op, tuple(rows if t.shape == output.shape else None for t in inputs))
+    return None
 
 
 # --- helpers shared by operators ---------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +12,7 @@ from aot.builder import Builder
 from aot.errors import AotError
 from aot.ir import Array, TensorType, Value
 from aot.numerics import Multipliers, assert_int32
-from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Overlap, Shape, Site, apply_clamp
+from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Overlap, Rows, Shape, Site, Strip, apply_clamp
 from aot.ops.depthwise_conv2d import DepthwiseConv2d
 from aot.ops.linear import (
     accumulator_bound,
@@ -132,6 +132,10 @@ class Conv2d(Op):
         """Elements of one sum, and the same padded to the instruction set's block."""
         k = site.inputs[1].type.size // site.inputs[1].type.shape[0]
         return k, -(-k // site.isa.block) * site.isa.block
+
+    def strip(self, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows) -> Strip | None:
+        found = self.window.strip(inputs[0].shape[1], rows)
+        return None if found is None else Strip(replace(self, window=found[0]), (found[1], None, None))
 
     def dims(self, site: Site) -> dict[str, int]:
         x, w, _ = site.inputs

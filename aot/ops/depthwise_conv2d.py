@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from aot.ir import Array, TensorType, Value
 from aot.numerics import Multipliers, assert_int32
-from aot.ops.base import NO_CLAMP, Case, Clamp, Op, Overlap, Shape, Site, apply_clamp
+from aot.ops.base import NO_CLAMP, Case, Clamp, Op, Overlap, Rows, Shape, Site, Strip, apply_clamp
 from aot.ops.linear import (
     accumulator_bound,
     channel_multipliers,
@@ -84,6 +84,10 @@ class DepthwiseConv2d(Op):
         _, oh, ow, _ = site.output.type.shape
         height, width = self.window.extent()
         return (oh - 1) * self.window.stride[0] + height, (ow - 1) * self.window.stride[1] + width
+
+    def strip(self, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows) -> Strip | None:
+        found = self.window.strip(inputs[0].shape[1], rows)
+        return None if found is None else Strip(replace(self, window=found[0]), (found[1], None, None))
 
     def dims(self, site: Site) -> dict[str, int]:
         x, _, _ = site.inputs

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from aot.builder import Builder
 from aot.ir import Array, TensorType
-from aot.ops.base import Case, OnnxNode, Op, Shape, Site
+from aot.ops.base import Case, OnnxNode, Op, Rows, Shape, Site, Strip
 from aot.ops.pool import read_pool, read_reduction
 from aot.ops.window import Window
 
@@ -38,6 +38,10 @@ class MaxPool2d(Op):
 
     def simulate(self, site: Site, *x: Array) -> Array:
         return np.asarray(self.window.patches(x[0], -128).max(axis=(3, 4)))
+
+    def strip(self, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows) -> Strip | None:
+        found = self.window.strip(inputs[0].shape[1], rows)
+        return None if found is None else Strip(replace(self, window=found[0]), (found[1],))
 
     def dims(self, site: Site) -> dict[str, int]:
         return {**self.window.dims(site.inputs[0].type.shape, site.output.type.shape), "LOWEST": -128}

@@ -13,7 +13,21 @@ from aot.errors import AotError
 from aot.ir import Array, TensorType
 from aot.numerics import Multipliers, multipliers, requantize
 from aot.ops.add import Add, broadcast
-from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Overlap, Shape, Site, apply_clamp, clamp_limits
+from aot.ops.base import (
+    NO_CLAMP,
+    Case,
+    Clamp,
+    OnnxNode,
+    Op,
+    Overlap,
+    Rows,
+    Shape,
+    Site,
+    Strip,
+    apply_clamp,
+    clamp_limits,
+    same_rows,
+)
 from aot.ops.strided import broadcast_strides, collapse
 
 
@@ -62,6 +76,9 @@ class Mul(Op):
 
     def operands(self, site: Site) -> tuple[int, ...]:
         return (0, 1)
+
+    def strip(self, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows) -> Strip | None:
+        return same_rows(self, inputs, output, rows)
 
     def dims(self, site: Site) -> dict[str, int]:
         mult = self._mult(site)

@@ -46,9 +46,8 @@ class Reshape(Op):
     def simulate(self, site: Site, *x: Array) -> Array:
         return x[0].reshape(self.shape)
 
-    @property
-    def alias(self) -> bool:
-        return True
+    def view(self, inputs: tuple[TensorType, ...]) -> int | None:
+        return 0
 
     def dims(self, site: Site) -> dict[str, int]:
         return {"BYTES": site.output.type.nbytes}

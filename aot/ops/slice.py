@@ -61,6 +61,14 @@ class Slice(Op):
     def simulate(self, site: Site, *x: Array) -> Array:
         return self._take(x[0])
 
+    def view(self, inputs: tuple[TensorType, ...]) -> int | None:
+        shape, strides = inputs[0].shape, row_major(inputs[0].shape)
+        cut = next((i for i, c in enumerate(self.counts) if c > 1), len(shape))
+        if any(s != 1 for s in self.steps) or self.counts[cut + 1:] != shape[cut + 1:]:
+            return None
+        start = sum(a * s for a, s in zip(self.starts, strides, strict=True))
+        return start * (inputs[0].nbytes // max(inputs[0].size, 1))
+
     def dims(self, site: Site) -> dict[str, int]:
         strides = row_major(site.inputs[0].type.shape)
         loops = collapse(self.counts, (tuple(s * step for s, step in zip(strides, self.steps, strict=True)),))

@@ -13,7 +13,7 @@ from aot.errors import AotError
 from aot.ir import Array, Quant, TensorType
 from aot.numerics import LIMITS, dequantize, quantize
 from aot.ops.add import Add
-from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Overlap, Shape, Site, affine
+from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Overlap, Rows, Shape, Site, Strip, affine, same_rows
 from aot.ops.mul import Mul
 
 
@@ -144,6 +144,9 @@ class Unary(Op):
 
     def simulate(self, site: Site, *x: Array) -> Array:
         return np.asarray(self._table(site)[x[0].astype(np.int64) + 128])
+
+    def strip(self, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows) -> Strip | None:
+        return same_rows(self, inputs, output, rows)
 
     def dims(self, site: Site) -> dict[str, int]:
         return {"LENGTH": site.output.type.size, "LOWEST": -128}

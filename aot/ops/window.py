@@ -55,6 +55,19 @@ class Window:
             sizes.append((padded - self.extent()[i]) // self.stride[i] + 1)
         return sizes[0], sizes[1]
 
+    def strip(self, height: int, rows: tuple[int, int]) -> tuple[Window, tuple[int, int]] | None:
+        """The window for some output rows (first, and the one behind the last), and the input rows it then needs.
+
+        None if those windows lie in the padding altogether.
+        """
+        start = rows[0] * self.stride[0] - self.pads[0]
+        end = (rows[1] - 1) * self.stride[0] - self.pads[0] + self.extent()[0]
+        first, last = max(start, 0), min(end, height)
+        if first >= last:
+            return None
+        pads = (first - start, self.pads[1], end - last, self.pads[3])
+        return Window(self.kernel, self.stride, self.dilation, pads), (first, last)
+
     def patches(self, x: Array, fill: float) -> Array:
         """Windows of NHWC data, shape [N, OH, OW, KH, KW, C], padded with ``fill``."""
         n, height, width, channels = x.shape

@@ -44,25 +44,29 @@ class Plan:
         return -(-max(self.size, 1) // align) * align
 
 
-def plan(buffers: Sequence[Buffer], sharings: Sequence[Sharing] = (), align: int = 4) -> Plan:
+def plan(buffers: Sequence[Buffer], sharings: Sequence[Sharing] = (), align: int = 4, exact: bool = True) -> Plan:
     """Offsets in bytes for all buffers, each a multiple of its own alignment and of ``align``; checked before return.
+
+    Not ``exact``: the first good answer, for comparisons.
 
     The same buffers in the same order always get the same offsets. Raises AotError if the buffers contradict
     themselves (see :func:`check`).
     """
     # What is empty lies anywhere; what makes no sense is left to the checker.
     solid = [b for b in buffers if b.nbytes > 0 and b.align > 0 and b.first <= b.last]
-    offsets, lower = _solve(pose(solid, sharings, align))
+    offsets, lower = _solve(pose(solid, sharings, align), exact)
     named = {b.name: 0 for b in buffers} | {b.name: offset for b, offset in zip(solid, offsets, strict=True)}
     size = max((named[b.name] + b.nbytes for b in solid), default=0)
     check(buffers, sharings, named, size)
     return Plan(named, size, lower)
 
 
-def _solve(whole: Puzzle) -> tuple[list[int], int]:
+def _solve(whole: Puzzle, exact: bool) -> tuple[list[int], int]:
     """The best offsets found and the best lower bound proven: the cheapest means first, until the two meet."""
     lower = whole.stacked()
     offsets = quick(whole, lower)
+    if not exact:
+        return offsets, lower
     lower = _parts(whole, 0, offsets, lower)
     offsets, lower = _squeeze(whole, offsets, lower, WORK // 20)
     if whole.top(offsets) > lower:

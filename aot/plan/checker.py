@@ -13,7 +13,8 @@ def check(buffers: Sequence[Buffer], sharings: Sequence[Sharing], offsets: Mappi
     """Raise AotError unless every buffer keeps its bytes to itself while it lives, but for permitted sharing.
 
     ``offsets`` and ``size`` are in bytes. A sharing permits an overlap only in the one step in which the input is
-    last used and the output first; where several name the same pair, each of them must permit it.
+    last used and the output first, a progressive one from that step on; where several name the same pair, each of them
+    must permit it.
     """
     if len({b.name for b in buffers}) < len(buffers):
         raise _error("two buffers have the same name")
@@ -56,7 +57,8 @@ def _permitted(a: Buffer, b: Buffer, step: int, sharings: Sequence[Sharing], off
             if (s.input, s.output) == (before.name, after.name):
                 distance = offsets[before.name] - offsets[after.name]
                 good = distance == 0 if s.exact else distance >= s.distance
-                verdicts.append(good and before.last == step == after.first)
+                verdicts.append(good and (before.last == step == after.first
+                                          or (s.progressive and before.first < after.first <= step)))
     return bool(verdicts) and all(verdicts)
 
 

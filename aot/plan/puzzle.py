@@ -88,7 +88,8 @@ def pose(buffers: Sequence[Buffer], sharings: Sequence[Sharing], align: int) -> 
     permitted: dict[tuple[int, int], list[Sharing]] = {}
     for s in sharings:
         i, j = index.get(s.input), index.get(s.output)
-        if i is not None and j is not None and i != j and buffers[i].last == buffers[j].first:
+        if i is not None and j is not None and i != j and (
+                buffers[i].last == buffers[j].first or (s.progressive and buffers[i].last > buffers[j].first)):
             permitted.setdefault((min(i, j), max(i, j)), []).append(s)
     rules = []
     for i, j in combinations(range(len(buffers)), 2):

@@ -18,6 +18,7 @@ FLOORS = (
     "host emulate",
     "build",
     "emit report write",
+    "strips",
     "plan",
     "program",
     "kernels",
