@@ -166,7 +166,8 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     arrangement = arrange(graph, processor.isa, chosen.optimize, chosen.ram)
     program, arena = arrangement.program, arrangement.plan
     golden = [_golden(graph, samples.sample(i)) for i in range(min(GOLDEN_VECTORS, len(samples)))]
-    report = build_report(ident, loaded.name, chosen, float_graph, program, arena, calibration)
+    report = build_report(ident, loaded.name, chosen, float_graph, graph, program, arena, calibration,
+                          arrangement.described())
     _budgets(report, chosen)
     files = emit(graph, program, arena, processor, ident, chosen.optimize, golden, report.as_json())
     return Net(ident, processor, chosen, loaded.model, float_graph, graph, calibration, program, arena, files, report,

@@ -33,7 +33,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """Rows by layer; ``weights`` and ``arena`` in bytes."""
+    """Rows by layer; ``weights`` and ``arena`` in bytes, ``macs`` those of the network.
+
+    ``strips`` says which stretches of layers run strip by strip, and what that changes.
+    """
 
     name: str
     target: str
@@ -46,6 +49,7 @@ class Report:
     weights: int
     arena: int
     arena_lower_bound: int
+    strips: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         """The report as plain data."""
@@ -59,13 +63,14 @@ class Report:
             lines.append(f"{r.name:<22}{'x'.join(map(str, r.output)):<18}{r.macs:>12,}{r.weights:>10,}"
                          f"{r.scratch:>9,}{bits:>10}  {r.origin}")
         lines.append("-" * len(head))
+        lines += self.strips
         lines.append(f"{self.name} for {self.target}: {self.macs:,} MACs, {self.parameters:,} parameters, "
                      f"{self.weights:,} bytes of weights and tables, {self.arena:,} bytes of arena")
         return "\n".join(lines)
 
 
-def build_report(name: str, title: str, options: Options, float_graph: Graph, program: Program,
-                 plan: Plan, calibration: Calibration) -> Report:
+def build_report(name: str, title: str, options: Options, float_graph: Graph, graph: Graph, program: Program,
+                 plan: Plan, calibration: Calibration, strips: tuple[str, ...] = ()) -> Report:
     """The report of a finished compilation."""
     headroom = prove(program.graph)
     rows = []
@@ -77,7 +82,9 @@ def build_report(name: str, title: str, options: Options, float_graph: Graph, pr
         rows.append(Row(step.function, node.op.name, comment(" + ".join(node.origin), 70), site.output.type.shape,
                         node.op.macs(tuple(v.type for v in site.inputs), site.output.type),
                         sum(d.nbytes for d in packed), scratch, headroom.get(node.output)))
+    values = graph.values
+    macs = sum(n.op.macs(tuple(values[i].type for i in n.inputs), values[n.output].type) for n in graph.nodes)
     parameters = sum(v.type.size for v in float_graph.values.values() if v.data is not None)
     return Report(name, options.target, options.optimize, calibration.method, calibration.samples, tuple(rows),
-                  sum(r.macs for r in rows), parameters, sum(d.nbytes for d in program.constants.values()),
-                  plan.reserved(target(options.target).align), plan.lower_bound)
+                  macs, parameters, sum(d.nbytes for d in program.constants.values()),
+                  plan.reserved(target(options.target).align), plan.lower_bound, strips)

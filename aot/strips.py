@@ -51,6 +51,16 @@ class Arrangement:
     instructions: float
     cost: float
     cuts: tuple[Cut, ...] = ()
+    whole: Arrangement | None = None
+
+    def described(self) -> tuple[str, ...]:
+        """A line for each stretch in strips, and one for what they cost."""
+        if self.whole is None:
+            return ()
+        lines = [f"in {c.strips} strips: {c.first} .. {c.last}" for c in self.cuts]
+        more = 100 * (self.instructions / max(self.whole.instructions, 1.0) - 1)
+        return (*lines, f"strips: {self.whole.plan.size:,} bytes of arena become {self.plan.size:,}, "
+                        f"for an estimated {more:.1f} % more instructions")
 
 
 class _Judge:
@@ -87,7 +97,7 @@ def arrange(graph: Graph, isa: Isa, goal: str, ram: int | None) -> Arrangement:
     If none is found that small, the smallest.
     """
     judge = _Judge(isa, goal, ram)
-    best = judge.arrange(graph, (), (), exact=True)
+    whole = best = judge.arrange(graph, (), (), exact=True)
     using: tuple[Using, ...] = ()
     for _ in range(ROUNDS):
         if not (PRICE_OF_MEMORY[goal] or (ram is not None and best.plan.size > ram)):
@@ -98,7 +108,7 @@ def arrange(graph: Graph, isa: Isa, goal: str, ram: int | None) -> Arrangement:
         if better is None or judge.rank(better[0]) >= judge.rank(best):
             break
         best, graph, using = better
-    return best
+    return replace(best, whole=whole) if best.cuts else best
 
 
 def _tries(graph: Graph, using: tuple[Using, ...], best: Arrangement,

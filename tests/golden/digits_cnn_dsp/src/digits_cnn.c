@@ -562,12 +562,12 @@ int digits_cnn_run(void *arena, const int8_t *input, int8_t *output)
     }
     /* where each tensor and each layer's working memory lies in the arena; they overlap where their lifetimes allow */
     int8_t *const memory = arena;
-    void *const conv2d_0_scratch = memory + 6272; /* 84 bytes */
-    void *const depthwise_conv2d_2_scratch = memory + 0; /* 512 bytes */
-    void *const conv2d_3_scratch = memory + 4704; /* 48 bytes */
-    void *const depthwise_conv2d_5_scratch = memory + 0; /* 180 bytes */
-    void *const conv2d_6_scratch = memory + 2352; /* 144 bytes */
-    void *const fully_connected_8_scratch = memory + 0; /* 96 bytes */
+    void *const scratch_0 = memory + 6272; /* 84 bytes */
+    void *const scratch_2 = memory + 0; /* 512 bytes */
+    void *const scratch_3 = memory + 4704; /* 48 bytes */
+    void *const scratch_5 = memory + 0; /* 180 bytes */
+    void *const scratch_6 = memory + 2352; /* 144 bytes */
+    void *const scratch_8 = memory + 0; /* 96 bytes */
     int8_t *const tensor_0 = memory + 0; /* 6272 bytes */
     int8_t *const tensor_1 = memory + 6272; /* 1568 bytes */
     int8_t *const tensor_2 = memory + 3120; /* 1568 bytes */
@@ -577,15 +577,15 @@ int digits_cnn_run(void *arena, const int8_t *input, int8_t *output)
     int8_t *const tensor_6 = memory + 0; /* 2352 bytes */
     int8_t *const tensor_7 = memory + 2352; /* 48 bytes */
     int8_t *const tensor_8 = memory + 96; /* 10 bytes */
-    conv2d_0(input, tensor_0, conv2d_0_scratch);
+    conv2d_0(input, tensor_0, scratch_0);
     max_pool2d_1(tensor_0, tensor_1);
-    depthwise_conv2d_2(tensor_1, tensor_2, depthwise_conv2d_2_scratch);
-    conv2d_3(tensor_2, tensor_3, conv2d_3_scratch);
+    depthwise_conv2d_2(tensor_1, tensor_2, scratch_2);
+    conv2d_3(tensor_2, tensor_3, scratch_3);
     max_pool2d_4(tensor_3, tensor_4);
-    depthwise_conv2d_5(tensor_4, tensor_5, depthwise_conv2d_5_scratch);
-    conv2d_6(tensor_5, tensor_6, conv2d_6_scratch);
+    depthwise_conv2d_5(tensor_4, tensor_5, scratch_5);
+    conv2d_6(tensor_5, tensor_6, scratch_6);
     average_pool2d_7(tensor_6, tensor_7);
-    fully_connected_8(tensor_7, tensor_8, fully_connected_8_scratch);
+    fully_connected_8(tensor_7, tensor_8, scratch_8);
     softmax_9(tensor_8, output);
     return 0;
 }

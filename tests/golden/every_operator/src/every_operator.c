@@ -333,7 +333,7 @@ int every_operator_run(void *arena, const int8_t *input_image, const int8_t *inp
     }
     /* where each tensor and each layer's working memory lies in the arena; they overlap where their lifetimes allow */
     int8_t *const memory = arena;
-    void *const conv2d_2_scratch = memory + 0; /* 108 bytes */
+    void *const scratch_2 = memory + 0; /* 108 bytes */
     int8_t *const tensor_0 = memory + 0; /* 48 bytes */
     int8_t *const tensor_1 = memory + 124; /* 108 bytes */
     int8_t *const tensor_2 = memory + 108; /* 72 bytes */
@@ -346,7 +346,7 @@ int every_operator_run(void *arena, const int8_t *input_image, const int8_t *inp
     int8_t *const tensor_9 = memory + 0; /* 5 bytes */
     mul_0(input_image, input_gain, tensor_0);
     pad_1(tensor_0, tensor_1);
-    conv2d_2(tensor_1, tensor_2, conv2d_2_scratch);
+    conv2d_2(tensor_1, tensor_2, scratch_2);
     max_pool2d_3(tensor_2, tensor_3);
     average_pool2d_4(tensor_2, tensor_4);
     concat_5(tensor_3, tensor_4, tensor_5);
