@@ -1,0 +1,358 @@
+/*
+ * Matrix products for processors that run Thumb instructions only, such as Cortex-M0 (little-endian): two products of
+ * int8 in each multiplication of 32 bits.
+ *
+ * In (x0 + 2^16 x1) * (w1 + 2^16 w0) the factor of 2^16 is x0 w0 + x1 w1, and below it lies x0 w1, which is of less
+ * than half that size. So four weights with |w0| + |w1| + |w2| + |w3| <= 255 meet four inputs as
+ *
+ *     ((x0 + 2^16 x2) * (w2 + 2^16 w0) + (x1 + 2^16 x3) * (w3 + 2^16 w1) + 2^15) >> 16
+ *
+ * which is exactly their sum of products. Weights are one word of bytes, each plus 128: A + 256 B for A the pair
+ * (w2, w0) and B the pair (w3, w1). With inputs E = (x0, x2) and O = (x1, x3), and modulo 2^32,
+ *
+ *     E A + O B  =  E (A + 256 B) + (O - 256 E) B
+ *
+ * so only B is taken out of the word. A block of a tile holds E, O - 256 E and the constant that takes the 128s out
+ * again and rounds. Where four weights are larger, a part of them comes in an extra word.
+ *
+ * The weights of a layer are one stream in the order of their use. After the words of a channel, in the order of the
+ * inputs, come its extra ones, each after the distance in bytes of the block which it meets; the end of these is the
+ * channel's multiplier with its uppermost bit set.
+ */
+#ifndef AOT_THUMB1_MATRIX_H
+#define AOT_THUMB1_MATRIX_H
+
+#include "aot_fixed.h"
+
+#if defined(__GNUC__)
+#define AOT_THUMB1_UNUSED __attribute__((unused))
+#else
+#define AOT_THUMB1_UNUSED
+#endif
+
+enum { AOT_PIXELS = 4, AOT_BLOCK_WORDS = 3, AOT_TILE_WORDS = 12, AOT_ROWS = 4 };
+
+/* What aot_products_pixels has to know besides its pointers; the assembly relies on this order. */
+typedef struct {
+    int32_t pixel[3];  /* distances in bytes from the output of pixel 0 to that of the others */
+    int32_t offset;    /* the zero point of the output and one half, times 2^16 */
+    int32_t blocks;    /* blocks of four elements in a sum */
+    int32_t channels;  /* output channels */
+} aot_products;
+
+/* The zero point as it is added before a sum is divided by 2^16. */
+#define AOT_PRODUCTS_OFFSET(zero) (65536 * (zero) + 32768)
+
+/*
+ * For a tile of which `left` pixels are inside the layer; a pixel's output has `out_c` bytes. Pixel 0 is written last, so
+ * that those which are not inside may take its place.
+ */
+AOT_INLINE aot_products aot_products_layer(int32_t left, int32_t out_c, int32_t zero, int32_t blocks,
+                                           int32_t channels)
+{
+    aot_products layer;
+    for (int32_t p = 1; p < AOT_PIXELS; ++p) {
+        layer.pixel[p - 1] = p < left ? p * out_c : 0;
+    }
+    layer.offset = AOT_PRODUCTS_OFFSET(zero);
+    layer.blocks = blocks;
+    layer.channels = channels;
+    return layer;
+}
+
+/* One block from four inputs as the bytes of a word. */
+AOT_INLINE void aot_products_block(uint32_t *to, uint32_t word)
+{
+    const uint32_t mask = 0x00FF00FFu;
+    const uint32_t both = 0x00800080u;
+    const uint32_t biased = word ^ 0x80808080u;
+    const uint32_t even = (biased & mask) - both;
+    const uint32_t odd = ((biased >> 8) & mask) - both;
+    to[0] = even;
+    to[1] = odd - (even << 8);
+    to[2] = 0x8000u - ((even + odd) << 7) - ((even + odd) << 23);
+}
+
+AOT_INLINE uint32_t aot_products_word(const int8_t *from)
+{
+    return (uint32_t)(uint8_t)from[0] | ((uint32_t)(uint8_t)from[1] << 8) | ((uint32_t)(uint8_t)from[2] << 16)
+        | ((uint32_t)(uint8_t)from[3] << 24);
+}
+
+/* `blocks` times four inputs, to blocks which are `step` words apart. Words are read as such where they are aligned. */
+AOT_THUMB1_UNUSED static void aot_products_widen(uint32_t *to, int32_t step, const int8_t *from, int32_t blocks)
+{
+    if ((uintptr_t)from % 4u == 0u) {
+        for (; blocks > 0; --blocks) {
+            uint32_t word;
+#if defined(__GNUC__)
+            memcpy(&word, __builtin_assume_aligned(from, 4), 4);
+#else
+            memcpy(&word, from, 4);
+#endif
+            aot_products_block(to, word);
+            to += step;
+            from += 4;
+        }
+    } else {
+        for (; blocks > 0; --blocks) {
+            aot_products_block(to, aot_products_word(from));
+            to += step;
+            from += 4;
+        }
+    }
+}
+
+/* The same for inputs that are all one value, such as padding. */
+AOT_THUMB1_UNUSED static void aot_products_fill(uint32_t *to, int32_t step, int8_t value, int32_t blocks)
+{
+    uint32_t block[AOT_BLOCK_WORDS];
+    aot_products_block(block, (uint8_t)value * UINT32_C(0x01010101));
+    for (; blocks > 0; --blocks) {
+        to[0] = block[0];
+        to[1] = block[1];
+        to[2] = block[2];
+        to += step;
+    }
+}
+
+#if AOT_THUMB1
+
+/* Sum to output: requantize (as aot_requantize does), saturate, store. r2 r3: multiplier; lr: offset. */
+#define AOT_PRODUCTS_STORE(sum, place)                                                                          \
+    "mov r4, " sum "\n uxth r5, r4\n asrs r4, r4, #16\n"                                                        \
+    "movs r6, r5\n muls r6, r2\n lsrs r6, r6, #16\n"                                                            \
+    "muls r5, r3\n movs r7, r4\n muls r7, r2\n muls r4, r3\n"                                                   \
+    "adds r6, r6, r7\n adds r5, r5, r6\n add r5, lr\n asrs r5, r5, #16\n adds r5, r5, r4\n"                     \
+    "sxtb r6, r5\n cmp r6, r5\n beq 8f\n"                                                                       \
+    "asrs r5, r5, #31\n movs r6, #127\n eors r5, r6\n"                                                          \
+    "8:\n strb r5, " place "\n"
+
+/* One pixel and four weights, r2 A + 256 B and r3 B. */
+#define AOT_PRODUCTS_PIXEL(sum)                                                                                 \
+    "ldmia r0!, {r5, r6, r7}\n"                                                                                 \
+    "muls r5, r2\n muls r6, r3\n adds r5, r5, r6\n adds r5, r5, r7\n asrs r5, r5, #16\n add " sum ", r5\n"
+
+/* Four pixels, 62 bytes of instructions. */
+#define AOT_PRODUCTS_BLOCK                                                                                      \
+    "ldmia r1!, {r2}\n lsrs r3, r2, #8\n ands r3, r4\n"                                                         \
+    AOT_PRODUCTS_PIXEL("r8") AOT_PRODUCTS_PIXEL("r9") AOT_PRODUCTS_PIXEL("r10") AOT_PRODUCTS_PIXEL("r11")
+
+/* Four pixels times output channels, requantized and saturated to int8. Answers where the stream goes on. */
+__attribute__((naked, noinline, unused)) static const uint32_t *aot_products_pixels(
+    const uint32_t *stream AOT_THUMB1_UNUSED, const uint32_t *tile AOT_THUMB1_UNUSED, int8_t *output AOT_THUMB1_UNUSED,
+    const aot_products *layer AOT_THUMB1_UNUSED)
+{
+    __asm__(
+        ".syntax unified\n"
+        "push {r4-r7, lr}\n"
+        "mov r4, r8\n mov r5, r9\n mov r6, r10\n mov r7, r11\n push {r4-r7}\n"
+        "sub sp, sp, #36\n"
+        "str r1, [sp, #0]\n str r2, [sp, #4]\n"     /* 0 tile, 4 output */
+        "movs r1, r0\n"
+        "ldmia r3!, {r4, r5, r6, r7}\n"             /* distances of three pixels, offset */
+        "str r4, [sp, #8]\n str r5, [sp, #12]\n str r6, [sp, #16]\n"
+        "mov lr, r7\n"
+        "ldmia r3!, {r4, r5}\n"                     /* blocks, channels */
+        "str r5, [sp, #20]\n"                       /* 20 channels left */
+        "lsls r5, r4, #2\n str r5, [sp, #24]\n"     /* 24 bytes of a channel's words */
+        "negs r5, r4\n movs r6, #3\n ands r5, r6\n" /* as many blocks are skipped in the first turn of the loop */
+        "movs r6, #62\n muls r5, r6\n adr r6, 2f\n adds r5, r5, r6\n adds r5, #1\n"
+        "str r5, [sp, #28]\n"                       /* 28 where it starts */
+        "ldr r4, =0x00FF00FF\n str r4, [sp, #32]\n" /* 32 mask of bytes */
+        "1:\n"
+        "ldmia r1!, {r2}\n"
+        "mov r8, r2\n mov r9, r2\n mov r10, r2\n mov r11, r2\n"
+        "ldr r3, [sp, #24]\n adds r3, r3, r1\n mov r12, r3\n"
+        "ldr r0, [sp, #0]\n ldr r4, [sp, #32]\n ldr r3, [sp, #28]\n bx r3\n"
+        ".p2align 2\n"
+        "2:\n"
+        AOT_PRODUCTS_BLOCK AOT_PRODUCTS_BLOCK AOT_PRODUCTS_BLOCK AOT_PRODUCTS_BLOCK
+        "cmp r1, r12\n bne 2b\n"
+        "b 4f\n"
+        "3:\n"
+        "ldr r2, [sp, #0]\n adds r0, r0, r2\n"
+        AOT_PRODUCTS_BLOCK
+        "4:\n"
+        "ldmia r1!, {r0}\n cmp r0, #0\n bge 3b\n"
+        "mov r12, r1\n"
+        "uxth r2, r0\n lsls r3, r0, #1\n lsrs r3, r3, #17\n"
+        "ldr r0, [sp, #4]\n"
+        "ldr r1, [sp, #16]\n" AOT_PRODUCTS_STORE("r11", "[r0, r1]")
+        "ldr r1, [sp, #12]\n" AOT_PRODUCTS_STORE("r10", "[r0, r1]")
+        "ldr r1, [sp, #8]\n" AOT_PRODUCTS_STORE("r9", "[r0, r1]")
+        AOT_PRODUCTS_STORE("r8", "[r0]")
+        "adds r0, r0, #1\n str r0, [sp, #4]\n"
+        "mov r1, r12\n"
+        "ldr r2, [sp, #20]\n subs r2, r2, #1\n str r2, [sp, #20]\n"
+        "beq 5f\n b 1b\n"
+        "5:\n"
+        "movs r0, r1\n"
+        "add sp, sp, #36\n"
+        "pop {r4-r7}\n mov r8, r4\n mov r9, r5\n mov r10, r6\n mov r11, r7\n"
+        "pop {r4-r7, pc}\n"
+        ".p2align 2\n"
+        ".pool\n");
+}
+
+/* One row of a block: r5-r7 inputs; 18 bytes of instructions. */
+#define AOT_PRODUCTS_ROW(sum)                                                                                   \
+    "ldmia r1!, {r2}\n lsrs r3, r2, #8\n ands r3, r4\n"                                                         \
+    "muls r2, r5\n muls r3, r6\n adds r2, r2, r3\n adds r2, r2, r7\n asrs r2, r2, #16\n add " sum ", r2\n"
+/* Four rows, 74 bytes. */
+#define AOT_PRODUCTS_ROWS                                                                                       \
+    "ldmia r0!, {r5, r6, r7}\n"                                                                                 \
+    AOT_PRODUCTS_ROW("r8") AOT_PRODUCTS_ROW("r9") AOT_PRODUCTS_ROW("r10") AOT_PRODUCTS_ROW("r11")
+/* The extra words of a row, then its output. */
+#define AOT_PRODUCTS_FINISH(sum)                                                                                \
+    "b 4f\n"                                                                                                    \
+    "3:\n"                                                                                                      \
+    "ldr r2, [sp, #0]\n adds r0, r0, r2\n"                                                                      \
+    "ldmia r0!, {r5, r6, r7}\n"                                                                                 \
+    AOT_PRODUCTS_ROW(sum)                                                                                       \
+    "4:\n"                                                                                                      \
+    "ldmia r1!, {r0}\n cmp r0, #0\n bge 3b\n"                                                                   \
+    "mov r12, r4\n"                                                                                             \
+    "uxth r2, r0\n lsls r3, r0, #1\n lsrs r3, r3, #17\n"                                                        \
+    "ldr r0, [sp, #4]\n"                                                                                        \
+    AOT_PRODUCTS_STORE(sum, "[r0]")                                                                             \
+    "adds r0, r0, #1\n str r0, [sp, #4]\n"                                                                      \
+    "mov r4, r12\n"
+
+/* One pixel times `fours` times four rows of weights, block by block; then each row's extra words and multiplier. */
+__attribute__((naked, noinline, unused)) static const uint32_t *aot_products_rows(
+    const uint32_t *stream AOT_THUMB1_UNUSED, const uint32_t *wide AOT_THUMB1_UNUSED, int8_t *output AOT_THUMB1_UNUSED,
+    const aot_products *layer AOT_THUMB1_UNUSED)
+{
+    __asm__(
+        ".syntax unified\n"
+        "push {r4-r7, lr}\n"
+        "mov r4, r8\n mov r5, r9\n mov r6, r10\n mov r7, r11\n push {r4-r7}\n"
+        "sub sp, sp, #20\n"
+        "str r1, [sp, #0]\n str r2, [sp, #4]\n"     /* 0 inputs, 4 output */
+        "movs r1, r0\n"
+        "adds r3, #12\n"
+        "ldmia r3!, {r5, r6, r7}\n"                 /* offset, blocks, channels */
+        "mov lr, r5\n"
+        "lsrs r7, r7, #2\n str r7, [sp, #8]\n"      /* 8 rows left, in fours */
+        "lsls r5, r6, #4\n str r5, [sp, #12]\n"     /* 12 bytes of words of four rows */
+        "negs r5, r6\n movs r6, #1\n ands r5, r6\n" /* as many blocks are skipped in the first turn of the loop */
+        "movs r6, #74\n muls r5, r6\n adr r6, 2f\n adds r5, r5, r6\n adds r5, #1\n"
+        "str r5, [sp, #16]\n"                       /* 16 where it starts */
+        "ldr r4, =0x00FF00FF\n"
+        "1:\n"
+        "ldmia r1!, {r5, r6, r7}\n mov r8, r5\n mov r9, r6\n mov r10, r7\n"
+        "ldmia r1!, {r5}\n mov r11, r5\n"
+        "ldr r5, [sp, #12]\n adds r5, r5, r1\n mov r12, r5\n"
+        "ldr r0, [sp, #0]\n ldr r5, [sp, #16]\n bx r5\n"
+        ".p2align 2\n"
+        "2:\n"
+        AOT_PRODUCTS_ROWS AOT_PRODUCTS_ROWS
+        "cmp r1, r12\n bne 2b\n"
+        AOT_PRODUCTS_FINISH("r8") AOT_PRODUCTS_FINISH("r9") AOT_PRODUCTS_FINISH("r10") AOT_PRODUCTS_FINISH("r11")
+        "ldr r2, [sp, #8]\n subs r2, r2, #1\n str r2, [sp, #8]\n"
+        "beq 5f\n b 1b\n"
+        "5:\n"
+        "movs r0, r1\n"
+        "add sp, sp, #20\n"
+        "pop {r4-r7}\n mov r8, r4\n mov r9, r5\n mov r10, r6\n mov r11, r7\n"
+        "pop {r4-r7, pc}\n"
+        ".p2align 2\n"
+        ".pool\n");
+}
+
+#else
+
+/* The upper half as a signed number; what is below it was rounded before. */
+AOT_INLINE int32_t aot_products_upper(uint32_t word)
+{
+    return (int32_t)(word >> 16) - (int32_t)((word >> 31) << 16);
+}
+
+/* Four weights times one block. */
+AOT_INLINE int32_t aot_products_four(const uint32_t *block, uint32_t weights)
+{
+    return aot_products_upper(block[0] * weights + block[1] * ((weights >> 8) & 0x00FF00FFu) + block[2]);
+}
+
+/* The extra words of a channel added to the sums of `pixels`; answers its multiplier, and where the stream goes on. */
+AOT_INLINE int32_t aot_products_extra(const uint32_t **stream, const uint32_t *tile, int32_t *sums, int32_t pixels)
+{
+    while (**stream < 0x80000000u) {
+        const uint32_t *block = tile + (*stream)[0] / 4u;
+        for (int32_t p = 0; p < pixels; ++p) {
+            sums[p] += aot_products_four(block + p * AOT_BLOCK_WORDS, (*stream)[1]);
+        }
+        *stream += 2;
+    }
+    return (int32_t)(*(*stream)++ & 0x7FFFFFFFu);
+}
+
+AOT_INLINE int8_t aot_products_output(int32_t sum, int32_t multiplier, const aot_products *layer)
+{
+    return aot_clamp(aot_requantize(sum, multiplier, (layer->offset - 32768) / 65536), -128, 127);
+}
+
+/* Four pixels times output channels, requantized and saturated to int8. Answers where the stream goes on. */
+AOT_INLINE const uint32_t *aot_products_pixels(const uint32_t *stream, const uint32_t *tile, int8_t *output,
+                                               const aot_products *layer)
+{
+    for (int32_t c = 0; c < layer->channels; ++c) {
+        int32_t sums[AOT_PIXELS];
+        const uint32_t *block = tile;
+        for (int32_t p = 0; p < AOT_PIXELS; ++p) {
+            sums[p] = (int32_t)stream[0];
+        }
+        ++stream;
+        for (int32_t i = 0; i < layer->blocks; ++i) {
+            for (int32_t p = 0; p < AOT_PIXELS; ++p) {
+                sums[p] += aot_products_four(block + p * AOT_BLOCK_WORDS, *stream);
+            }
+            block += AOT_TILE_WORDS;
+            ++stream;
+        }
+        const int32_t multiplier = aot_products_extra(&stream, tile, sums, AOT_PIXELS);
+        for (int32_t p = AOT_PIXELS - 1; p > 0; --p) {
+            output[layer->pixel[p - 1]] = aot_products_output(sums[p], multiplier, layer);
+        }
+        output[0] = aot_products_output(sums[0], multiplier, layer);
+        ++output;
+    }
+    return stream;
+}
+
+/* One pixel times `fours` times four rows of weights, block by block; then each row's extra words and multiplier. */
+AOT_INLINE const uint32_t *aot_products_rows(const uint32_t *stream, const uint32_t *wide, int8_t *output,
+                                             const aot_products *layer)
+{
+    for (int32_t c = 0; c < layer->channels; c += AOT_ROWS) {
+        int32_t sums[AOT_ROWS];
+        for (int32_t r = 0; r < AOT_ROWS; ++r) {
+            sums[r] = (int32_t)stream[r];
+        }
+        stream += AOT_ROWS;
+        for (int32_t i = 0; i < layer->blocks; ++i) {
+            for (int32_t r = 0; r < AOT_ROWS; ++r) {
+                sums[r] += aot_products_four(wide + i * AOT_BLOCK_WORDS, stream[r]);
+            }
+            stream += AOT_ROWS;
+        }
+        for (int32_t r = 0; r < AOT_ROWS; ++r) {
+            const int32_t multiplier = aot_products_extra(&stream, wide, &sums[r], 1);
+            *output++ = aot_products_output(sums[r], multiplier, layer);
+        }
+    }
+    return stream;
+}
+
+#endif
+
+/* The fused activation, for the few layers whose limits are not those of int8. */
+AOT_INLINE void aot_products_clamp(int8_t *output, int32_t length, int32_t low, int32_t high)
+{
+    for (int32_t i = 0; i < length; ++i) {
+        output[i] = aot_clamp(output[i], low, high);
+    }
+}
+
+#endif
