@@ -26,8 +26,10 @@
 
 #if defined(__GNUC__)
 #define AOT_THUMB1_UNUSED __attribute__((unused))
+#define AOT_THUMB1_FUNCTION __attribute__((noinline, unused)) static
 #else
 #define AOT_THUMB1_UNUSED
+#define AOT_THUMB1_FUNCTION static
 #endif
 
 enum { AOT_PIXELS = 4, AOT_BLOCK_WORDS = 3, AOT_TILE_WORDS = 12, AOT_ROWS = 4 };
@@ -70,7 +72,7 @@ AOT_INLINE void aot_products_block(uint32_t *to, uint32_t word)
     const uint32_t odd = ((biased >> 8) & mask) - both;
     to[0] = even;
     to[1] = odd - (even << 8);
-    to[2] = 0x8000u - ((even + odd) << 7) - ((even + odd) << 23);
+    to[2] = 0x8000u - (even + odd) * both;
 }
 
 AOT_INLINE uint32_t aot_products_word(const int8_t *from)
@@ -80,7 +82,7 @@ AOT_INLINE uint32_t aot_products_word(const int8_t *from)
 }
 
 /* `blocks` times four inputs, to blocks which are `step` words apart. Words are read as such where they are aligned. */
-AOT_THUMB1_UNUSED static void aot_products_widen(uint32_t *to, int32_t step, const int8_t *from, int32_t blocks)
+AOT_THUMB1_FUNCTION void aot_products_widen(uint32_t *to, int32_t step, const int8_t *from, int32_t blocks)
 {
     if ((uintptr_t)from % 4u == 0u) {
         for (; blocks > 0; --blocks) {
@@ -104,7 +106,7 @@ AOT_THUMB1_UNUSED static void aot_products_widen(uint32_t *to, int32_t step, con
 }
 
 /* The same for inputs that are all one value, such as padding. */
-AOT_THUMB1_UNUSED static void aot_products_fill(uint32_t *to, int32_t step, int8_t value, int32_t blocks)
+AOT_THUMB1_FUNCTION void aot_products_fill(uint32_t *to, int32_t step, int8_t value, int32_t blocks)
 {
     uint32_t block[AOT_BLOCK_WORDS];
     aot_products_block(block, (uint8_t)value * UINT32_C(0x01010101));
@@ -113,6 +115,15 @@ AOT_THUMB1_UNUSED static void aot_products_fill(uint32_t *to, int32_t step, int8
         to[1] = block[1];
         to[2] = block[2];
         to += step;
+    }
+}
+
+/* A few bytes to a row which is widened later. */
+AOT_INLINE void aot_products_copy(int8_t *to, const int8_t *from, int32_t length)
+{
+#pragma GCC unroll 8
+    for (int32_t i = 0; i < length; ++i) {
+        to[i] = from[i];
     }
 }
 
@@ -348,7 +359,7 @@ AOT_INLINE const uint32_t *aot_products_rows(const uint32_t *stream, const uint3
 #endif
 
 /* The fused activation, for the few layers whose limits are not those of int8. */
-AOT_INLINE void aot_products_clamp(int8_t *output, int32_t length, int32_t low, int32_t high)
+AOT_THUMB1_FUNCTION void aot_products_clamp(int8_t *output, int32_t length, int32_t low, int32_t high)
 {
     for (int32_t i = 0; i < length; ++i) {
         output[i] = aot_clamp(output[i], low, high);
