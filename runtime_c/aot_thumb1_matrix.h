@@ -118,16 +118,18 @@ AOT_THUMB1_FUNCTION void aot_products_fill(uint32_t *to, int32_t step, int8_t va
     }
 }
 
-/* A few bytes to a row which is widened later. */
-AOT_INLINE void aot_products_copy(int8_t *to, const int8_t *from, int32_t length)
-{
-#pragma GCC unroll 8
-    for (int32_t i = 0; i < length; ++i) {
-        to[i] = from[i];
-    }
-}
-
 #if AOT_THUMB1
+
+/* A few bytes, at least one, to a row which is widened later. */
+__attribute__((naked, noinline, unused)) static void aot_products_copy(int8_t *to AOT_THUMB1_UNUSED,
+                                                                       const int8_t *from AOT_THUMB1_UNUSED,
+                                                                       int32_t length AOT_THUMB1_UNUSED)
+{
+    __asm__(
+        ".syntax unified\n"
+        "1: subs r2, r2, #1\n ldrb r3, [r1, r2]\n strb r3, [r0, r2]\n bne 1b\n"
+        "bx lr\n");
+}
 
 /* Sum to output: requantize (as aot_requantize does), saturate, store. r2 r3: multiplier; lr: offset. */
 #define AOT_PRODUCTS_STORE(sum, place)                                                                          \
@@ -273,6 +275,11 @@ __attribute__((naked, noinline, unused)) static const uint32_t *aot_products_row
 }
 
 #else
+
+AOT_INLINE void aot_products_copy(int8_t *to, const int8_t *from, int32_t length)
+{
+    memcpy(to, from, (size_t)length);
+}
 
 /* The upper half as a signed number; what is below it was rounded before. */
 AOT_INLINE int32_t aot_products_upper(uint32_t word)
