@@ -42,6 +42,12 @@ typedef struct {
     int32_t channels;  /* output channels */
 } aot_products;
 
+/* What aot_products_rows has to know; the assembly relies on this order. */
+typedef struct {
+    int32_t blocks;  /* blocks of four elements in this part of a sum */
+    int32_t fours;   /* rows of weights, in fours */
+} aot_products_part;
+
 /* The zero point as it is added before a sum is divided by 2^16. */
 #define AOT_PRODUCTS_OFFSET(zero) (65536 * (zero) + 32768)
 
@@ -208,64 +214,62 @@ __attribute__((naked, noinline, unused)) static const uint32_t *aot_products_pix
         ".pool\n");
 }
 
-/* One row of a block: r5-r7 inputs; 18 bytes of instructions. */
-#define AOT_PRODUCTS_ROW(sum)                                                                                   \
+/* One row of a block, r5-r7 its inputs: r2 becomes four weights times them. */
+#define AOT_PRODUCTS_FOUR                                                                                       \
     "ldmia r1!, {r2}\n lsrs r3, r2, #8\n ands r3, r4\n"                                                         \
-    "muls r2, r5\n muls r3, r6\n adds r2, r2, r3\n adds r2, r2, r7\n asrs r2, r2, #16\n add " sum ", r2\n"
-/* Four rows, 74 bytes. */
+    "muls r2, r5\n muls r3, r6\n adds r2, r2, r3\n adds r2, r2, r7\n asrs r2, r2, #16\n"
+/* Four rows, 74 bytes of instructions. */
 #define AOT_PRODUCTS_ROWS                                                                                       \
     "ldmia r0!, {r5, r6, r7}\n"                                                                                 \
-    AOT_PRODUCTS_ROW("r8") AOT_PRODUCTS_ROW("r9") AOT_PRODUCTS_ROW("r10") AOT_PRODUCTS_ROW("r11")
-/* The extra words of a row, then its output. */
-#define AOT_PRODUCTS_FINISH(sum)                                                                                \
-    "b 4f\n"                                                                                                    \
-    "3:\n"                                                                                                      \
-    "ldr r2, [sp, #0]\n adds r0, r0, r2\n"                                                                      \
-    "ldmia r0!, {r5, r6, r7}\n"                                                                                 \
-    AOT_PRODUCTS_ROW(sum)                                                                                       \
-    "4:\n"                                                                                                      \
-    "ldmia r1!, {r0}\n cmp r0, #0\n bge 3b\n"                                                                   \
-    "mov r12, r4\n"                                                                                             \
-    "uxth r2, r0\n lsls r3, r0, #1\n lsrs r3, r3, #17\n"                                                        \
-    "ldr r0, [sp, #4]\n"                                                                                        \
-    AOT_PRODUCTS_STORE(sum, "[r0]")                                                                             \
-    "adds r0, r0, #1\n str r0, [sp, #4]\n"                                                                      \
-    "mov r4, r12\n"
+    AOT_PRODUCTS_FOUR "add r8, r2\n" AOT_PRODUCTS_FOUR "add r9, r2\n"                                           \
+    AOT_PRODUCTS_FOUR "add r10, r2\n" AOT_PRODUCTS_FOUR "add r11, r2\n"
 
-/* One pixel times `fours` times four rows of weights, block by block; then each row's extra words and multiplier. */
+/*
+ * One pixel times four rows of weights after the other, block by block, added to a sum for each row; then the extra
+ * words, each after one that holds where its block lies and, times 2^16, where its row's sum. Answers where the stream
+ * goes on.
+ */
 __attribute__((naked, noinline, unused)) static const uint32_t *aot_products_rows(
-    const uint32_t *stream AOT_THUMB1_UNUSED, const uint32_t *wide AOT_THUMB1_UNUSED, int8_t *output AOT_THUMB1_UNUSED,
-    const aot_products *layer AOT_THUMB1_UNUSED)
+    const uint32_t *stream AOT_THUMB1_UNUSED, const uint32_t *wide AOT_THUMB1_UNUSED, int32_t *sums AOT_THUMB1_UNUSED,
+    const aot_products_part *part AOT_THUMB1_UNUSED)
 {
     __asm__(
         ".syntax unified\n"
         "push {r4-r7, lr}\n"
         "mov r4, r8\n mov r5, r9\n mov r6, r10\n mov r7, r11\n push {r4-r7}\n"
         "sub sp, sp, #20\n"
-        "str r1, [sp, #0]\n str r2, [sp, #4]\n"     /* 0 inputs, 4 output */
+        "str r1, [sp, #0]\n str r2, [sp, #4]\n"     /* 0 inputs, 4 sums */
+        "mov lr, r2\n"
         "movs r1, r0\n"
-        "adds r3, #12\n"
-        "ldmia r3!, {r5, r6, r7}\n"                 /* offset, blocks, channels */
-        "mov lr, r5\n"
-        "lsrs r7, r7, #2\n str r7, [sp, #8]\n"      /* 8 rows left, in fours */
-        "lsls r5, r6, #4\n str r5, [sp, #12]\n"     /* 12 bytes of words of four rows */
-        "negs r5, r6\n movs r6, #1\n ands r5, r6\n" /* as many blocks are skipped in the first turn of the loop */
-        "movs r6, #74\n muls r5, r6\n adr r6, 2f\n adds r5, r5, r6\n adds r5, #1\n"
+        "ldmia r3!, {r5, r6}\n"
+        "str r6, [sp, #8]\n"                        /* 8 rows left, in fours */
+        "lsls r6, r5, #4\n str r6, [sp, #12]\n"     /* 12 bytes of words of four rows */
+        "movs r6, #1\n ands r5, r6\n"               /* an odd number of blocks starts in the middle of the loop */
+        "movs r6, #74\n muls r5, r6\n"
+        "adr r6, 2f\n adds r5, r5, r6\n adds r5, #1\n"
         "str r5, [sp, #16]\n"                       /* 16 where it starts */
         "ldr r4, =0x00FF00FF\n"
         "1:\n"
-        "ldmia r1!, {r5, r6, r7}\n mov r8, r5\n mov r9, r6\n mov r10, r7\n"
-        "ldmia r1!, {r5}\n mov r11, r5\n"
+        "mov r0, lr\n ldmia r0!, {r5, r6, r7}\n mov r8, r5\n mov r9, r6\n mov r10, r7\n"
+        "ldmia r0!, {r5}\n mov r11, r5\n"
         "ldr r5, [sp, #12]\n adds r5, r5, r1\n mov r12, r5\n"
         "ldr r0, [sp, #0]\n ldr r5, [sp, #16]\n bx r5\n"
         ".p2align 2\n"
         "2:\n"
         AOT_PRODUCTS_ROWS AOT_PRODUCTS_ROWS
         "cmp r1, r12\n bne 2b\n"
-        AOT_PRODUCTS_FINISH("r8") AOT_PRODUCTS_FINISH("r9") AOT_PRODUCTS_FINISH("r10") AOT_PRODUCTS_FINISH("r11")
-        "ldr r2, [sp, #8]\n subs r2, r2, #1\n str r2, [sp, #8]\n"
-        "beq 5f\n b 1b\n"
-        "5:\n"
+        "mov r0, lr\n mov r5, r8\n mov r6, r9\n mov r7, r10\n stmia r0!, {r5, r6, r7}\n"
+        "mov r5, r11\n stmia r0!, {r5}\n mov lr, r0\n"
+        "ldr r5, [sp, #8]\n subs r5, r5, #1\n str r5, [sp, #8]\n bne 1b\n"
+        "b 4f\n"
+        "3:\n"
+        "uxth r2, r0\n lsrs r3, r0, #16\n"
+        "ldr r5, [sp, #4]\n adds r5, r5, r3\n mov r12, r5\n"
+        "ldr r0, [sp, #0]\n adds r0, r0, r2\n ldmia r0!, {r5, r6, r7}\n"
+        AOT_PRODUCTS_FOUR
+        "mov r0, r12\n ldr r3, [r0]\n adds r3, r3, r2\n str r3, [r0]\n"
+        "4:\n"
+        "ldmia r1!, {r0}\n cmp r0, #0\n bge 3b\n"
         "movs r0, r1\n"
         "add sp, sp, #20\n"
         "pop {r4-r7}\n mov r8, r4\n mov r9, r5\n mov r10, r6\n mov r11, r7\n"
@@ -293,19 +297,6 @@ AOT_INLINE int32_t aot_products_four(const uint32_t *block, uint32_t weights)
     return aot_products_upper(block[0] * weights + block[1] * ((weights >> 8) & 0x00FF00FFu) + block[2]);
 }
 
-/* The extra words of a channel added to the sums of `pixels`; answers its multiplier, and where the stream goes on. */
-AOT_INLINE int32_t aot_products_extra(const uint32_t **stream, const uint32_t *tile, int32_t *sums, int32_t pixels)
-{
-    while (**stream < 0x80000000u) {
-        const uint32_t *block = tile + (*stream)[0] / 4u;
-        for (int32_t p = 0; p < pixels; ++p) {
-            sums[p] += aot_products_four(block + p * AOT_BLOCK_WORDS, (*stream)[1]);
-        }
-        *stream += 2;
-    }
-    return (int32_t)(*(*stream)++ & 0x7FFFFFFFu);
-}
-
 AOT_INLINE int8_t aot_products_output(int32_t sum, int32_t multiplier, const aot_products *layer)
 {
     return aot_clamp(aot_requantize(sum, multiplier, (layer->offset - 32768) / 65536), -128, 127);
@@ -329,7 +320,12 @@ AOT_INLINE const uint32_t *aot_products_pixels(const uint32_t *stream, const uin
             block += AOT_TILE_WORDS;
             ++stream;
         }
-        const int32_t multiplier = aot_products_extra(&stream, tile, sums, AOT_PIXELS);
+        for (; stream[0] < 0x80000000u; stream += 2) {
+            for (int32_t p = 0; p < AOT_PIXELS; ++p) {
+                sums[p] += aot_products_four(tile + stream[0] / 4u + p * AOT_BLOCK_WORDS, stream[1]);
+            }
+        }
+        const int32_t multiplier = (int32_t)(*stream++ & 0x7FFFFFFFu);
         for (int32_t p = AOT_PIXELS - 1; p > 0; --p) {
             output[layer->pixel[p - 1]] = aot_products_output(sums[p], multiplier, layer);
         }
@@ -339,31 +335,46 @@ AOT_INLINE const uint32_t *aot_products_pixels(const uint32_t *stream, const uin
     return stream;
 }
 
-/* One pixel times `fours` times four rows of weights, block by block; then each row's extra words and multiplier. */
-AOT_INLINE const uint32_t *aot_products_rows(const uint32_t *stream, const uint32_t *wide, int8_t *output,
-                                             const aot_products *layer)
+/* One pixel times four rows of weights after the other, and the extra words; as above. */
+AOT_INLINE const uint32_t *aot_products_rows(const uint32_t *stream, const uint32_t *wide, int32_t *sums,
+                                             const aot_products_part *part)
 {
-    for (int32_t c = 0; c < layer->channels; c += AOT_ROWS) {
-        int32_t sums[AOT_ROWS];
-        for (int32_t r = 0; r < AOT_ROWS; ++r) {
-            sums[r] = (int32_t)stream[r];
-        }
-        stream += AOT_ROWS;
-        for (int32_t i = 0; i < layer->blocks; ++i) {
+    for (int32_t four = 0; four < part->fours; ++four) {
+        for (int32_t i = 0; i < part->blocks; ++i) {
             for (int32_t r = 0; r < AOT_ROWS; ++r) {
-                sums[r] += aot_products_four(wide + i * AOT_BLOCK_WORDS, stream[r]);
+                sums[four * AOT_ROWS + r] += aot_products_four(wide + i * AOT_BLOCK_WORDS, *stream++);
             }
-            stream += AOT_ROWS;
-        }
-        for (int32_t r = 0; r < AOT_ROWS; ++r) {
-            const int32_t multiplier = aot_products_extra(&stream, wide, &sums[r], 1);
-            *output++ = aot_products_output(sums[r], multiplier, layer);
         }
     }
-    return stream;
+    for (; stream[0] < 0x80000000u; stream += 2) {
+        sums[stream[0] >> 18] += aot_products_four(wide + (stream[0] & 0xFFFFu) / 4u, stream[1]);
+    }
+    return stream + 1;
 }
 
 #endif
+
+/* `length` inputs of one pixel, the last four of which may be fewer. */
+AOT_THUMB1_FUNCTION void aot_products_inputs(uint32_t *wide, const int8_t *from, int32_t length)
+{
+    const int32_t blocks = length / 4;
+    int8_t rest[4] = { 0, 0, 0, 0 };
+    aot_products_widen(wide, AOT_BLOCK_WORDS, from, blocks);
+    if (length % 4 != 0) {
+        memcpy(rest, from + 4 * blocks, (size_t)(length % 4));
+        aot_products_block(wide + blocks * AOT_BLOCK_WORDS, aot_products_word(rest));
+    }
+}
+
+/* Sums to outputs: requantize by the multipliers which the stream holds, saturate. Answers where the stream goes on. */
+AOT_THUMB1_FUNCTION const uint32_t *aot_products_outputs(const uint32_t *stream, const int32_t *sums, int8_t *output,
+                                                         int32_t rows, int32_t zero)
+{
+    for (int32_t i = 0; i < rows; ++i) {
+        output[i] = aot_clamp(aot_requantize(sums[i], (int32_t)stream[i], zero), -128, 127);
+    }
+    return stream + rows;
+}
 
 /* The fused activation, for the few layers whose limits are not those of int8. */
 AOT_THUMB1_FUNCTION void aot_products_clamp(int8_t *output, int32_t length, int32_t low, int32_t high)

@@ -36,9 +36,8 @@ class Thumb1Conv2d(SpecialKernel):
         op = _op(site)
         w = site.inputs[1].data
         assert w is not None
-        return {"stream": np.concatenate(thumb1_matrix.pack(
-            w.reshape(w.shape[0], -1), op.bias(site), op.multipliers(site).m, 1,
-            4 * PIXELS * thumb1_matrix.BLOCK_WORDS))}
+        return {"stream": thumb1_matrix.pack_channels(
+            w.reshape(w.shape[0], -1), op.bias(site), op.multipliers(site).m, 4 * PIXELS * thumb1_matrix.BLOCK_WORDS)}
 
     def instructions(self, site: Site) -> float:
         dims = self.dims(site)

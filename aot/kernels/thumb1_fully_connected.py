@@ -12,11 +12,13 @@ from aot.kernels.base import SpecialKernel
 from aot.ops.base import Site
 from aot.ops.fully_connected import FullyConnected
 
-ROWS = 4
+#: At most so many rows have a sum each in working memory, and so many blocks of the input are widened at a time; more
+#: than that is widened again for the next rows. It bounds the working memory.
+MOST_ROWS, MOST_BLOCKS = 32, 40
 
 
 class Thumb1FullyConnected(SpecialKernel):
-    """The input is widened and then meets four rows of weights at a time; the last four may hold rows of zeros."""
+    """The input is widened, in parts if it is long, and meets four rows of weights at a time."""
 
     name: ClassVar[str] = "fully_connected.thumb1"
     op: ClassVar[str] = "fully_connected"
@@ -29,29 +31,27 @@ class Thumb1FullyConnected(SpecialKernel):
 
     def dims(self, site: Site) -> dict[str, int]:
         dims = _op(site).dims(site)
-        outputs = dims["OUT_LENGTH"]
-        return dims | {"BLOCKS": thumb1_matrix.blocks(dims["IN_LENGTH"]), "WHOLE": outputs // ROWS * ROWS,
-                       "LEFT_OVER": outputs % ROWS}
+        return dims | {"MOST_ROWS": min(MOST_ROWS, -(-dims["OUT_LENGTH"] // 4) * 4),
+                       "BLOCKS": thumb1_matrix.blocks(dims["IN_LENGTH"]), "MOST_BLOCKS": MOST_BLOCKS}
 
     def constants(self, site: Site) -> dict[str, Array]:
         op = _op(site)
         w = site.inputs[1].data
         assert w is not None
-        more = -w.shape[0] % ROWS
-        return {"stream": np.concatenate(thumb1_matrix.pack(
-            np.pad(w, ((0, more), (0, 0))), np.pad(op.bias(site), (0, more)),
-            np.pad(op.multipliers(site).m, (0, more)), ROWS, 4 * thumb1_matrix.BLOCK_WORDS))}
+        return {"stream": thumb1_matrix.pack_rows(w, op.bias(site), op.multipliers(site).m, MOST_ROWS, MOST_BLOCKS)}
 
     def instructions(self, site: Site) -> float:
         dims = self.dims(site)
         w = site.inputs[1].data
         assert w is not None
-        fours = -(-dims["OUT_LENGTH"] // ROWS)
-        return dims["ROWS"] * (60 + 16 * dims["BLOCKS"] + fours * (120 + 38 * dims["BLOCKS"])
-                               + 16 * thumb1_matrix.extras(w))
+        n, fours = dims["BLOCKS"], -(-dims["OUT_LENGTH"] // 4)
+        widened = n * (-(-dims["OUT_LENGTH"] // MOST_ROWS) if n > MOST_BLOCKS else 1)
+        return dims["ROWS"] * (100 + 20 * widened + fours * (100 + 30 * -(-n // MOST_BLOCKS) + 38 * n)
+                               + 22 * thumb1_matrix.extras(w))
 
     def scratch(self, site: Site) -> int:
-        return 4 * thumb1_matrix.BLOCK_WORDS * thumb1_matrix.blocks(site.inputs[1].type.shape[1])
+        dims = self.dims(site)
+        return 4 * (dims["MOST_ROWS"] + thumb1_matrix.BLOCK_WORDS * min(dims["BLOCKS"], MOST_BLOCKS))
 
 
 def _op(site: Site) -> FullyConnected:

@@ -60,23 +60,46 @@ def words(weights: Array) -> Array:
     return np.asarray(b[..., 2] | b[..., 3] << 8 | b[..., 0] << 16 | b[..., 1] << 24)
 
 
-def pack(rows: Array, bias: Array, mult: Array, group: int, step: int) -> list[Array]:
-    """The stream for each ``group`` rows: their biases, words block by block, then each one's extras and multiplier.
+def pack_channels(rows: Array, bias: Array, mult: Array, step: int) -> Array:
+    """The stream for one output channel after the other: bias, words, extra words, multiplier.
 
-    ``rows``: int8 [O, K], O a multiple of ``group``; ``bias``, ``mult``: [O]; ``step``: bytes from block to block of
-    the tile. Answers uint32 arrays.
+    ``rows``: int8 [O, K]; ``bias``, ``mult``: [O]; ``step``: bytes from block to block of the tile. Answers uint32.
     """
     first, second = split(rows)
     packed, more = words(first), words(second)
-    streams = []
-    for start in range(0, len(rows), group):
-        part = slice(start, start + group)
-        pieces = [bias[part].astype(np.int64), packed[part].T.reshape(-1)]
-        for row in range(start, start + group):
-            (at,) = np.nonzero(more[row] != NOTHING)
-            pieces += [np.stack([at * step, more[row][at]], axis=1).reshape(-1), mult[row:row + 1] | END]
-        streams.append((np.concatenate(pieces) & 0xFFFFFFFF).astype(np.uint32))
-    return streams
+    pieces: list[Array] = []
+    for row in range(len(rows)):
+        (at,) = np.nonzero(more[row] != NOTHING)
+        pieces += [bias[row:row + 1], packed[row], np.stack([at * step, more[row][at]], axis=1).reshape(-1),
+                   mult[row:row + 1] | END]
+    return _stream(pieces)
+
+
+def pack_rows(rows: Array, bias: Array, mult: Array, most_rows: int, most_blocks: int) -> Array:
+    """The stream for at most so many rows, then the next ones: biases, parts of at most so many blocks, multipliers.
+
+    In a part, the words of each four rows come block by block; then the extra words of all rows, and a mark. Rows are
+    filled up to fours by rows of zeros.
+    """
+    first, second = split(np.pad(rows, ((0, -len(rows) % 4), (0, 0))))
+    packed, more = words(first), words(second)
+    pieces: list[Array] = []
+    for start in range(0, len(rows), most_rows):
+        some = slice(start, start + most_rows)
+        biases = bias[some].astype(np.int64)
+        pieces.append(np.pad(biases, (0, -len(biases) % 4)))
+        for block in range(0, packed.shape[1], most_blocks):
+            part, extra = (a[some, block:block + most_blocks] for a in (packed, more))
+            row, at = np.nonzero(extra != NOTHING)
+            position = row << 18 | at * 4 * BLOCK_WORDS
+            pieces += [part.reshape(-1, 4, part.shape[1]).transpose(0, 2, 1).reshape(-1),
+                       np.stack([position, extra[row, at]], axis=1).reshape(-1), np.array([END])]
+        pieces.append(mult[some])
+    return _stream(pieces)
+
+
+def _stream(pieces: list[Array]) -> Array:
+    return np.asarray(np.concatenate([p.astype(np.int64) for p in pieces]) & 0xFFFFFFFF, np.uint32)
 
 
 def extras(rows: Array) -> int:
