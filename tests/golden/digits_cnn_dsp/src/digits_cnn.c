@@ -13,8 +13,8 @@
 #endif
 /* Slides a filter over a plane with 32 bytes a row: 14 x 14 outputs, stride 1. */
 #if AOT_ARM_DSP
-__attribute__((naked, noinline)) static void plane_3x3_stride1_14x14_pitch16_step8_112(const int16_t *plane AOT_UNUSED, int8_t *output AOT_UNUSED,
-                                                            const aot_plane_filter *filter AOT_UNUSED)
+AOT_ASSEMBLY static void plane_3x3_stride1_14x14_pitch16_step8_112(
+    const int16_t *plane AOT_UNUSED, int8_t *output AOT_UNUSED, const aot_plane_filter *filter AOT_UNUSED)
 {
     __asm__(
         ".syntax unified\n"
@@ -23,7 +23,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_14x14_pitch16_ste
         "ldmia sp, {r2-r7}\n"
         "movw r12, #14\n str r12, [sp, #40]\n"
         "1:\n"
-        "ldr r8, [r0]\n ldr r9, [r0, #32]\n ldr r10, [r0, #64]\n"
+        "ldr r8, [r0]\n ldr r9, [r0, #32]\n ldr r10, [r0, #64]\n");
+    __asm__(
         "ldrd r12, lr, [sp, #24]\n"
         "ldr r11, [r0, #4]\n"
         "smlad r12, r8, r2, r12\n smlabt r12, r11, r3, r12\n"
@@ -37,7 +38,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_14x14_pitch16_ste
         "ldrd r10, r7, [sp, #32]\n"
         "smmlar r12, r12, r10, r7\n ssat r12, #8, r12\n strb r12, [r1, #0]\n"
         "smmlar lr, lr, r10, r7\n ssat lr, #8, lr\n strb lr, [r1, #8]\n"
-        "ldr r7, [sp, #20]\n"
+        "ldr r7, [sp, #20]\n");
+    __asm__(
         "ldrd r12, lr, [sp, #24]\n"
         "ldr r10, [r0, #8]\n"
         "smlad r12, r11, r2, r12\n smlabt r12, r10, r3, r12\n"
@@ -51,7 +53,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_14x14_pitch16_ste
         "ldrd r9, r7, [sp, #32]\n"
         "smmlar r12, r12, r9, r7\n ssat r12, #8, r12\n strb r12, [r1, #16]\n"
         "smmlar lr, lr, r9, r7\n ssat lr, #8, lr\n strb lr, [r1, #24]\n"
-        "ldr r7, [sp, #20]\n"
+        "ldr r7, [sp, #20]\n");
+    __asm__(
         "ldrd r12, lr, [sp, #24]\n"
         "ldr r9, [r0, #12]\n"
         "smlad r12, r10, r2, r12\n smlabt r12, r9, r3, r12\n"
@@ -65,7 +68,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_14x14_pitch16_ste
         "ldrd r8, r7, [sp, #32]\n"
         "smmlar r12, r12, r8, r7\n ssat r12, #8, r12\n strb r12, [r1, #32]\n"
         "smmlar lr, lr, r8, r7\n ssat lr, #8, lr\n strb lr, [r1, #40]\n"
-        "ldr r7, [sp, #20]\n"
+        "ldr r7, [sp, #20]\n");
+    __asm__(
         "ldrd r12, lr, [sp, #24]\n"
         "ldr r8, [r0, #16]\n"
         "smlad r12, r9, r2, r12\n smlabt r12, r8, r3, r12\n"
@@ -79,7 +83,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_14x14_pitch16_ste
         "ldrd r11, r7, [sp, #32]\n"
         "smmlar r12, r12, r11, r7\n ssat r12, #8, r12\n strb r12, [r1, #48]\n"
         "smmlar lr, lr, r11, r7\n ssat lr, #8, lr\n strb lr, [r1, #56]\n"
-        "ldr r7, [sp, #20]\n"
+        "ldr r7, [sp, #20]\n");
+    __asm__(
         "ldrd r12, lr, [sp, #24]\n"
         "ldr r11, [r0, #20]\n"
         "smlad r12, r8, r2, r12\n smlabt r12, r11, r3, r12\n"
@@ -93,7 +98,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_14x14_pitch16_ste
         "ldrd r10, r7, [sp, #32]\n"
         "smmlar r12, r12, r10, r7\n ssat r12, #8, r12\n strb r12, [r1, #64]\n"
         "smmlar lr, lr, r10, r7\n ssat lr, #8, lr\n strb lr, [r1, #72]\n"
-        "ldr r7, [sp, #20]\n"
+        "ldr r7, [sp, #20]\n");
+    __asm__(
         "ldrd r12, lr, [sp, #24]\n"
         "ldr r10, [r0, #24]\n"
         "smlad r12, r11, r2, r12\n smlabt r12, r10, r3, r12\n"
@@ -107,7 +113,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_14x14_pitch16_ste
         "ldrd r9, r7, [sp, #32]\n"
         "smmlar r12, r12, r9, r7\n ssat r12, #8, r12\n strb r12, [r1, #80]\n"
         "smmlar lr, lr, r9, r7\n ssat lr, #8, lr\n strb lr, [r1, #88]\n"
-        "ldr r7, [sp, #20]\n"
+        "ldr r7, [sp, #20]\n");
+    __asm__(
         "ldrd r12, lr, [sp, #24]\n"
         "ldr r9, [r0, #28]\n"
         "smlad r12, r10, r2, r12\n smlabt r12, r9, r3, r12\n"
@@ -121,7 +128,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_14x14_pitch16_ste
         "ldrd r8, r7, [sp, #32]\n"
         "smmlar r12, r12, r8, r7\n ssat r12, #8, r12\n strb r12, [r1, #96]\n"
         "smmlar lr, lr, r8, r7\n ssat lr, #8, lr\n strb lr, [r1, #104]\n"
-        "ldr r7, [sp, #20]\n"
+        "ldr r7, [sp, #20]\n");
+    __asm__(
         "addw r0, r0, #32\n"
         "addw r1, r1, #112\n"
         "ldr r12, [sp, #40]\n subs r12, r12, #1\n str r12, [sp, #40]\n bne 1b\n"
@@ -146,8 +154,8 @@ static void plane_3x3_stride1_14x14_pitch16_step8_112(const int16_t *plane, int8
 #endif
 /* Slides a filter over a plane with 20 bytes a row: 7 x 7 outputs, stride 1. */
 #if AOT_ARM_DSP
-__attribute__((naked, noinline)) static void plane_3x3_stride1_7x7_pitch10_step24_168(const int16_t *plane AOT_UNUSED, int8_t *output AOT_UNUSED,
-                                                            const aot_plane_filter *filter AOT_UNUSED)
+AOT_ASSEMBLY static void plane_3x3_stride1_7x7_pitch10_step24_168(
+    const int16_t *plane AOT_UNUSED, int8_t *output AOT_UNUSED, const aot_plane_filter *filter AOT_UNUSED)
 {
     __asm__(
         ".syntax unified\n"
@@ -156,7 +164,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_7x7_pitch10_step2
         "ldmia sp, {r2-r7}\n"
         "movw r12, #7\n str r12, [sp, #40]\n"
         "1:\n"
-        "ldr r8, [r0]\n ldr r9, [r0, #20]\n ldr r10, [r0, #40]\n"
+        "ldr r8, [r0]\n ldr r9, [r0, #20]\n ldr r10, [r0, #40]\n");
+    __asm__(
         "ldrd r12, lr, [sp, #24]\n"
         "ldr r11, [r0, #4]\n"
         "smlad r12, r8, r2, r12\n smlabt r12, r11, r3, r12\n"
@@ -170,7 +179,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_7x7_pitch10_step2
         "ldrd r10, r7, [sp, #32]\n"
         "smmlar r12, r12, r10, r7\n ssat r12, #8, r12\n strb r12, [r1, #0]\n"
         "smmlar lr, lr, r10, r7\n ssat lr, #8, lr\n strb lr, [r1, #24]\n"
-        "ldr r7, [sp, #20]\n"
+        "ldr r7, [sp, #20]\n");
+    __asm__(
         "ldrd r12, lr, [sp, #24]\n"
         "ldr r10, [r0, #8]\n"
         "smlad r12, r11, r2, r12\n smlabt r12, r10, r3, r12\n"
@@ -184,7 +194,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_7x7_pitch10_step2
         "ldrd r9, r7, [sp, #32]\n"
         "smmlar r12, r12, r9, r7\n ssat r12, #8, r12\n strb r12, [r1, #48]\n"
         "smmlar lr, lr, r9, r7\n ssat lr, #8, lr\n strb lr, [r1, #72]\n"
-        "ldr r7, [sp, #20]\n"
+        "ldr r7, [sp, #20]\n");
+    __asm__(
         "ldrd r12, lr, [sp, #24]\n"
         "ldr r9, [r0, #12]\n"
         "smlad r12, r10, r2, r12\n smlabt r12, r9, r3, r12\n"
@@ -198,7 +209,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_7x7_pitch10_step2
         "ldrd r8, r7, [sp, #32]\n"
         "smmlar r12, r12, r8, r7\n ssat r12, #8, r12\n strb r12, [r1, #96]\n"
         "smmlar lr, lr, r8, r7\n ssat lr, #8, lr\n strb lr, [r1, #120]\n"
-        "ldr r7, [sp, #20]\n"
+        "ldr r7, [sp, #20]\n");
+    __asm__(
         "ldr r12, [sp, #24]\n"
         "ldr r8, [r0, #16]\n"
         "smlad r12, r9, r2, r12\n smlabt r12, r8, r3, r12\n"
@@ -208,6 +220,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_7x7_pitch10_step2
         "smlad r12, r11, r6, r12\n smlabt r12, r10, r7, r12\n"
         "ldrd r11, lr, [sp, #32]\n"
         "smmlar r12, r12, r11, lr\n ssat r12, #8, r12\n strb r12, [r1, #144]\n"
+    );
+    __asm__(
         "addw r0, r0, #20\n"
         "addw r1, r1, #168\n"
         "ldr r12, [sp, #40]\n subs r12, r12, #1\n str r12, [sp, #40]\n bne 1b\n"
@@ -466,39 +480,26 @@ AOT_LAYER static void conv2d_6(const int8_t *input, int8_t *output, uint32_t *ti
 AOT_LAYER static void average_pool2d_7(const int8_t *input, int8_t *output)
 {
     enum {
-        BATCH = 1, IN_H = 7, IN_W = 7, IN_C = 48, OUT_H = 1, OUT_W = 1, OUT_C = 48, KERNEL_H = 7,
-        KERNEL_W = 7, STRIDE_H = 1, STRIDE_W = 1, DILATION_H = 1, DILATION_W = 1, PAD_TOP = 0,
-        PAD_LEFT = 0, IN_ZERO = -43, OUT_ZERO = -128, OUT_MIN = -128, OUT_MAX = 127, SHIFT = 0
+        PIXELS = 49, BATCH = 1, IN_C = 48, IN_ZERO = -43, OUT_ZERO = -128, OUT_MIN = -128, OUT_MAX = 127,
+        SHIFT = 0, MULTIPLIER = 65739293
     };
     for (int32_t n = 0; n < BATCH; ++n) {
-        for (int32_t oy = 0; oy < OUT_H; ++oy) {
-            const int32_t y_start = oy * STRIDE_H - PAD_TOP;
-            const int32_t y_skipped = y_start < 0 ? (DILATION_H - 1 - y_start) / DILATION_H : 0;
-            const int32_t y_first = y_start + y_skipped * DILATION_H;
-            const int32_t y_span = y_start + KERNEL_H * DILATION_H;
-            const int32_t y_end = y_span < IN_H ? y_span : IN_H;
-            for (int32_t ox = 0; ox < OUT_W; ++ox) {
-                const int32_t x_start = ox * STRIDE_W - PAD_LEFT;
-                const int32_t x_skipped = x_start < 0 ? (DILATION_W - 1 - x_start) / DILATION_W : 0;
-                const int32_t x_first = x_start + x_skipped * DILATION_W;
-                const int32_t x_span = x_start + KERNEL_W * DILATION_W;
-                const int32_t x_end = x_span < IN_W ? x_span : IN_W;
-                for (int32_t c = 0; c < IN_C; ++c) {
-                    int32_t sum = 0;
-                    int32_t count = 0;
-                    for (int32_t y = y_first; y < y_end; y += DILATION_H) {
-                        for (int32_t x = x_first; x < x_end; x += DILATION_W) {
-                            sum += input[(y * IN_W + x) * IN_C + c];
-                            ++count;
-                        }
-                    }
-                    sum -= count * IN_ZERO;
-                    *output++ = aot_clamp(aot_requantize(sum, digits_cnn_average_pool2d_7_multipliers[count], OUT_ZERO),
-                                          OUT_MIN, OUT_MAX);
-                }
-}
+        for (int32_t c = 0; c < IN_C; c += 4) {
+            uint32_t even = 0; /* sums of channels c and c + 2, in 16 bits each */
+            uint32_t odd = 0;
+            for (int32_t pixel = 0; pixel < PIXELS; ++pixel) {
+                const uint32_t word = aot_load_bytes(input + pixel * IN_C + c);
+                even = aot_add_even_bytes(even, word);
+                odd = aot_add_odd_bytes(odd, word);
+            }
+            const int32_t sums[4] = { (int16_t)(even & 0xFFFFu), (int16_t)(odd & 0xFFFFu), (int16_t)(even >> 16),
+                                      (int16_t)(odd >> 16) };
+            for (int32_t i = 0; i < 4; ++i) {
+                const int32_t sum = sums[i] - PIXELS * IN_ZERO;
+                *output++ = aot_clamp(aot_requantize(sum, MULTIPLIER, OUT_ZERO), OUT_MIN, OUT_MAX);
+            }
         }
-        input += IN_H * IN_W * IN_C;
+        input += PIXELS * IN_C;
     }
 }
 /* fully_connected: 1x48 -> 1x10
