@@ -12,18 +12,30 @@
 
 #define AOT_RUNTIME_VERSION 1
 
-/* Every layer is a function of its own, so that it can be found in a map file, a debugger or a profile. */
+/*
+ * Every layer is a function of its own, so that it can be found in a map file, a debugger or a profile. An AOT_FUNCTION
+ * is one that layers share.
+ */
 #if defined(__GNUC__)
 #define AOT_LAYER __attribute__((noinline))
+#define AOT_FUNCTION __attribute__((noinline, unused)) static
 #define AOT_INLINE static inline __attribute__((always_inline))
 #else
 #define AOT_LAYER
+#define AOT_FUNCTION static
 #define AOT_INLINE static inline
 #endif
 
 /* Processors that run Thumb instructions only, such as Cortex-M0: their multiplication has 32 bits. */
 #if defined(__GNUC__) && defined(__ARM_ARCH_ISA_THUMB) && (__ARM_ARCH_ISA_THUMB == 1)
 #define AOT_THUMB1 1
+/* A function which is all assembly, and a parameter which only assembly reads. The compiler must add nothing to it. */
+#if defined(__clang__) || (__GNUC__ >= 11)
+#define AOT_THUMB1_ASSEMBLY __attribute__((naked, noinline, unused, no_stack_protector))
+#else
+#define AOT_THUMB1_ASSEMBLY __attribute__((naked, noinline, unused, optimize("no-stack-protector")))
+#endif
+#define AOT_THUMB1_UNUSED __attribute__((unused))
 #else
 #define AOT_THUMB1 0
 #endif

@@ -13,24 +13,18 @@
  *     E A + O B  =  E (A + 256 B) + (O - 256 E) B
  *
  * so only B is taken out of the word. A block of a tile holds E, O - 256 E and the constant that takes the 128s out
- * again and rounds. Where four weights are larger, a part of them comes in an extra word.
+ * again and rounds.
+ *
+ * Where four weights are larger, w2 and w3 are smaller there by what an extra word brings back: it has two weights in its
+ * lower half, like any word, and in its upper half where in the tile the block lies that they meet, counted in words.
  *
  * The weights of a layer are one stream in the order of their use. After the words of a channel, in the order of the
- * inputs, come its extra ones, each after the distance in bytes of the block which it meets; the end of these is the
- * channel's multiplier with its uppermost bit set.
+ * inputs, come its extra ones; the channel's multiplier, with its uppermost bit set, ends these.
  */
 #ifndef AOT_THUMB1_MATRIX_H
 #define AOT_THUMB1_MATRIX_H
 
 #include "aot_fixed.h"
-
-#if defined(__GNUC__)
-#define AOT_THUMB1_UNUSED __attribute__((unused))
-#define AOT_THUMB1_FUNCTION __attribute__((noinline, unused)) static
-#else
-#define AOT_THUMB1_UNUSED
-#define AOT_THUMB1_FUNCTION static
-#endif
 
 enum { AOT_PIXELS = 4, AOT_BLOCK_WORDS = 3, AOT_TILE_WORDS = 12, AOT_ROWS = 4 };
 
@@ -88,7 +82,7 @@ AOT_INLINE uint32_t aot_products_word(const int8_t *from)
 }
 
 /* `blocks` times four inputs, to blocks which are `step` words apart. Words are read as such where they are aligned. */
-AOT_THUMB1_FUNCTION void aot_products_widen(uint32_t *to, int32_t step, const int8_t *from, int32_t blocks)
+AOT_FUNCTION void aot_products_widen(uint32_t *to, int32_t step, const int8_t *from, int32_t blocks)
 {
     if ((uintptr_t)from % 4u == 0u) {
         for (; blocks > 0; --blocks) {
@@ -112,7 +106,7 @@ AOT_THUMB1_FUNCTION void aot_products_widen(uint32_t *to, int32_t step, const in
 }
 
 /* The same for inputs that are all one value, such as padding. */
-AOT_THUMB1_FUNCTION void aot_products_fill(uint32_t *to, int32_t step, int8_t value, int32_t blocks)
+AOT_FUNCTION void aot_products_fill(uint32_t *to, int32_t step, int8_t value, int32_t blocks)
 {
     uint32_t block[AOT_BLOCK_WORDS];
     aot_products_block(block, (uint8_t)value * UINT32_C(0x01010101));
@@ -127,9 +121,8 @@ AOT_THUMB1_FUNCTION void aot_products_fill(uint32_t *to, int32_t step, int8_t va
 #if AOT_THUMB1
 
 /* A few bytes, at least one, to a row which is widened later. */
-__attribute__((naked, noinline, unused)) static void aot_products_copy(int8_t *to AOT_THUMB1_UNUSED,
-                                                                       const int8_t *from AOT_THUMB1_UNUSED,
-                                                                       int32_t length AOT_THUMB1_UNUSED)
+AOT_THUMB1_ASSEMBLY static void aot_products_copy(int8_t *to AOT_THUMB1_UNUSED, const int8_t *from AOT_THUMB1_UNUSED,
+                                                  int32_t length AOT_THUMB1_UNUSED)
 {
     __asm__(
         ".syntax unified\n"
@@ -152,13 +145,13 @@ __attribute__((naked, noinline, unused)) static void aot_products_copy(int8_t *t
     "ldmia r0!, {r5, r6, r7}\n"                                                                                 \
     "muls r5, r2\n muls r6, r3\n adds r5, r5, r6\n adds r5, r5, r7\n asrs r5, r5, #16\n add " sum ", r5\n"
 
-/* Four pixels, 62 bytes of instructions. */
+/* Four pixels, 62 bytes of instructions with the one that loads the weights to r2. */
 #define AOT_PRODUCTS_BLOCK                                                                                      \
-    "ldmia r1!, {r2}\n lsrs r3, r2, #8\n ands r3, r4\n"                                                         \
+    "lsrs r3, r2, #8\n ands r3, r4\n"                                                                           \
     AOT_PRODUCTS_PIXEL("r8") AOT_PRODUCTS_PIXEL("r9") AOT_PRODUCTS_PIXEL("r10") AOT_PRODUCTS_PIXEL("r11")
 
 /* Four pixels times output channels, requantized and saturated to int8. Answers where the stream goes on. */
-__attribute__((naked, noinline, unused)) static const uint32_t *aot_products_pixels(
+AOT_THUMB1_ASSEMBLY static const uint32_t *aot_products_pixels(
     const uint32_t *stream AOT_THUMB1_UNUSED, const uint32_t *tile AOT_THUMB1_UNUSED, int8_t *output AOT_THUMB1_UNUSED,
     const aot_products *layer AOT_THUMB1_UNUSED)
 {
@@ -186,11 +179,12 @@ __attribute__((naked, noinline, unused)) static const uint32_t *aot_products_pix
         "ldr r0, [sp, #0]\n ldr r4, [sp, #32]\n ldr r3, [sp, #28]\n bx r3\n"
         ".p2align 2\n"
         "2:\n"
-        AOT_PRODUCTS_BLOCK AOT_PRODUCTS_BLOCK AOT_PRODUCTS_BLOCK AOT_PRODUCTS_BLOCK
+        ".rept 4\n ldmia r1!, {r2}\n" AOT_PRODUCTS_BLOCK ".endr\n"
         "cmp r1, r12\n bne 2b\n"
         "b 4f\n"
         "3:\n"
-        "ldr r2, [sp, #0]\n adds r0, r0, r2\n"
+        "ldr r2, =0x80800000\n uxth r3, r0\n orrs r2, r3\n"
+        "lsrs r0, r0, #16\n lsls r0, r0, #2\n ldr r3, [sp, #0]\n adds r0, r0, r3\n"
         AOT_PRODUCTS_BLOCK
         "4:\n"
         "ldmia r1!, {r0}\n cmp r0, #0\n bge 3b\n"
@@ -216,20 +210,21 @@ __attribute__((naked, noinline, unused)) static const uint32_t *aot_products_pix
 
 /* One row of a block, r5-r7 its inputs: r2 becomes four weights times them. */
 #define AOT_PRODUCTS_FOUR                                                                                       \
-    "ldmia r1!, {r2}\n lsrs r3, r2, #8\n ands r3, r4\n"                                                         \
+    "lsrs r3, r2, #8\n ands r3, r4\n"                                                                           \
     "muls r2, r5\n muls r3, r6\n adds r2, r2, r3\n adds r2, r2, r7\n asrs r2, r2, #16\n"
 /* Four rows, 74 bytes of instructions. */
 #define AOT_PRODUCTS_ROWS                                                                                       \
     "ldmia r0!, {r5, r6, r7}\n"                                                                                 \
-    AOT_PRODUCTS_FOUR "add r8, r2\n" AOT_PRODUCTS_FOUR "add r9, r2\n"                                           \
-    AOT_PRODUCTS_FOUR "add r10, r2\n" AOT_PRODUCTS_FOUR "add r11, r2\n"
+    "ldmia r1!, {r2}\n" AOT_PRODUCTS_FOUR "add r8, r2\n"                                                        \
+    "ldmia r1!, {r2}\n" AOT_PRODUCTS_FOUR "add r9, r2\n"                                                        \
+    "ldmia r1!, {r2}\n" AOT_PRODUCTS_FOUR "add r10, r2\n"                                                       \
+    "ldmia r1!, {r2}\n" AOT_PRODUCTS_FOUR "add r11, r2\n"
 
 /*
  * One pixel times four rows of weights after the other, block by block, added to a sum for each row; then the extra
- * words, each after one that holds where its block lies and, times 2^16, where its row's sum. Answers where the stream
- * goes on.
+ * words, whose upper half holds the place of the block in words and, times 2^7, the row. Answers where the stream goes on.
  */
-__attribute__((naked, noinline, unused)) static const uint32_t *aot_products_rows(
+AOT_THUMB1_ASSEMBLY static const uint32_t *aot_products_rows(
     const uint32_t *stream AOT_THUMB1_UNUSED, const uint32_t *wide AOT_THUMB1_UNUSED, int32_t *sums AOT_THUMB1_UNUSED,
     const aot_products_part *part AOT_THUMB1_UNUSED)
 {
@@ -256,16 +251,17 @@ __attribute__((naked, noinline, unused)) static const uint32_t *aot_products_row
         "ldr r0, [sp, #0]\n ldr r5, [sp, #16]\n bx r5\n"
         ".p2align 2\n"
         "2:\n"
-        AOT_PRODUCTS_ROWS AOT_PRODUCTS_ROWS
+        ".rept 2\n" AOT_PRODUCTS_ROWS ".endr\n"
         "cmp r1, r12\n bne 2b\n"
         "mov r0, lr\n mov r5, r8\n mov r6, r9\n mov r7, r10\n stmia r0!, {r5, r6, r7}\n"
         "mov r5, r11\n stmia r0!, {r5}\n mov lr, r0\n"
         "ldr r5, [sp, #8]\n subs r5, r5, #1\n str r5, [sp, #8]\n bne 1b\n"
         "b 4f\n"
         "3:\n"
-        "uxth r2, r0\n lsrs r3, r0, #16\n"
-        "ldr r5, [sp, #4]\n adds r5, r5, r3\n mov r12, r5\n"
-        "ldr r0, [sp, #0]\n adds r0, r0, r2\n ldmia r0!, {r5, r6, r7}\n"
+        "lsrs r3, r0, #23\n lsls r3, r3, #2\n ldr r5, [sp, #4]\n adds r5, r5, r3\n mov r12, r5\n"
+        "ldr r2, =0x80800000\n uxth r3, r0\n orrs r2, r3\n"
+        "lsls r0, r0, #9\n lsrs r0, r0, #25\n lsls r0, r0, #2\n ldr r3, [sp, #0]\n adds r0, r0, r3\n"
+        "ldmia r0!, {r5, r6, r7}\n"
         AOT_PRODUCTS_FOUR
         "mov r0, r12\n ldr r3, [r0]\n adds r3, r3, r2\n str r3, [r0]\n"
         "4:\n"
@@ -279,6 +275,10 @@ __attribute__((naked, noinline, unused)) static const uint32_t *aot_products_row
 }
 
 #else
+
+/* The word of weights which an extra word stands for; what is not smaller ends the extra words. */
+#define AOT_EXTRA_WORD(extra) (((extra) & 0xFFFFu) | 0x80800000u)
+#define AOT_EXTRA_END 0x80000000u
 
 AOT_INLINE void aot_products_copy(int8_t *to, const int8_t *from, int32_t length)
 {
@@ -320,9 +320,10 @@ AOT_INLINE const uint32_t *aot_products_pixels(const uint32_t *stream, const uin
             block += AOT_TILE_WORDS;
             ++stream;
         }
-        for (; stream[0] < 0x80000000u; stream += 2) {
+        for (; *stream < AOT_EXTRA_END; ++stream) {
             for (int32_t p = 0; p < AOT_PIXELS; ++p) {
-                sums[p] += aot_products_four(tile + stream[0] / 4u + p * AOT_BLOCK_WORDS, stream[1]);
+                const uint32_t *from = tile + (*stream >> 16) + p * AOT_BLOCK_WORDS;
+                sums[p] += aot_products_four(from, AOT_EXTRA_WORD(*stream));
             }
         }
         const int32_t multiplier = (int32_t)(*stream++ & 0x7FFFFFFFu);
@@ -346,8 +347,8 @@ AOT_INLINE const uint32_t *aot_products_rows(const uint32_t *stream, const uint3
             }
         }
     }
-    for (; stream[0] < 0x80000000u; stream += 2) {
-        sums[stream[0] >> 18] += aot_products_four(wide + (stream[0] & 0xFFFFu) / 4u, stream[1]);
+    for (; *stream < AOT_EXTRA_END; ++stream) {
+        sums[*stream >> 23] += aot_products_four(wide + ((*stream >> 16) & 127u), AOT_EXTRA_WORD(*stream));
     }
     return stream + 1;
 }
@@ -355,7 +356,7 @@ AOT_INLINE const uint32_t *aot_products_rows(const uint32_t *stream, const uint3
 #endif
 
 /* `length` inputs of one pixel, the last four of which may be fewer. */
-AOT_THUMB1_FUNCTION void aot_products_inputs(uint32_t *wide, const int8_t *from, int32_t length)
+AOT_FUNCTION void aot_products_inputs(uint32_t *wide, const int8_t *from, int32_t length)
 {
     const int32_t blocks = length / 4;
     int8_t rest[4] = { 0, 0, 0, 0 };
@@ -367,7 +368,7 @@ AOT_THUMB1_FUNCTION void aot_products_inputs(uint32_t *wide, const int8_t *from,
 }
 
 /* Sums to outputs: requantize by the multipliers which the stream holds, saturate. Answers where the stream goes on. */
-AOT_THUMB1_FUNCTION const uint32_t *aot_products_outputs(const uint32_t *stream, const int32_t *sums, int8_t *output,
+AOT_FUNCTION const uint32_t *aot_products_outputs(const uint32_t *stream, const int32_t *sums, int8_t *output,
                                                          int32_t rows, int32_t zero)
 {
     for (int32_t i = 0; i < rows; ++i) {
@@ -377,7 +378,7 @@ AOT_THUMB1_FUNCTION const uint32_t *aot_products_outputs(const uint32_t *stream,
 }
 
 /* The fused activation, for the few layers whose limits are not those of int8. */
-AOT_THUMB1_FUNCTION void aot_products_clamp(int8_t *output, int32_t length, int32_t low, int32_t high)
+AOT_FUNCTION void aot_products_clamp(int8_t *output, int32_t length, int32_t low, int32_t high)
 {
     for (int32_t i = 0; i < length; ++i) {
         output[i] = aot_clamp(output[i], low, high);

@@ -12,14 +12,6 @@
 
 #include "aot_fixed.h"
 
-#if defined(__GNUC__)
-#define AOT_PLANE_UNUSED __attribute__((unused))
-#define AOT_PLANE_FUNCTION __attribute__((noinline, unused)) static
-#else
-#define AOT_PLANE_UNUSED
-#define AOT_PLANE_FUNCTION static
-#endif
-
 enum { AOT_FILTER_WORDS = 12, AOT_FILTER_MORE = 9 };
 
 /* How a filter walks along a line of outputs; the assembly relies on this order. Steps are in bytes. */
@@ -33,7 +25,7 @@ typedef struct {
 } aot_walk;
 
 /* The filter of a channel, three weights at a time; after the first three comes the bias, at the end the multiplier. */
-AOT_PLANE_FUNCTION void aot_filter_load(int32_t *filter, const int8_t *weights, const int8_t *more, int32_t bias,
+AOT_FUNCTION void aot_filter_load(int32_t *filter, const int8_t *weights, const int8_t *more, int32_t bias,
                                         int32_t multiplier)
 {
     for (int32_t i = 0; i < 3; ++i) {
@@ -56,7 +48,7 @@ AOT_PLANE_FUNCTION void aot_filter_load(int32_t *filter, const int8_t *weights, 
 }
 
 /* `count` words, `step` words apart, from two rows of bytes whose elements are so many bytes apart. */
-AOT_PLANE_FUNCTION void aot_plane_words(uint32_t *to, int32_t step, const int8_t *first, int32_t first_step,
+AOT_FUNCTION void aot_plane_words(uint32_t *to, int32_t step, const int8_t *first, int32_t first_step,
                                         const int8_t *second, int32_t second_step, int32_t count)
 {
     for (; count > 0; --count) {
@@ -68,7 +60,7 @@ AOT_PLANE_FUNCTION void aot_plane_words(uint32_t *to, int32_t step, const int8_t
 }
 
 /* All of the plane to one value. */
-AOT_PLANE_FUNCTION void aot_plane_set(uint32_t *plane, int8_t value, int32_t words)
+AOT_FUNCTION void aot_plane_set(uint32_t *plane, int8_t value, int32_t words)
 {
     for (; words > 0; --words) {
         *plane++ = (uint32_t)value + ((uint32_t)value << 16);
@@ -130,19 +122,17 @@ AOT_PLANE_FUNCTION void aot_plane_set(uint32_t *plane, int8_t value, int32_t wor
         "pop {r4-r7, pc}\n")
 
 /* A line of outputs, two at a time. */
-__attribute__((naked, noinline, unused)) static void aot_plane_line(const uint32_t *plane AOT_PLANE_UNUSED,
-                                                                    const int32_t *filter AOT_PLANE_UNUSED,
-                                                                    int8_t *output AOT_PLANE_UNUSED,
-                                                                    const aot_walk *walk AOT_PLANE_UNUSED)
+AOT_THUMB1_ASSEMBLY static void aot_plane_line(
+    const uint32_t *plane AOT_THUMB1_UNUSED, const int32_t *filter AOT_THUMB1_UNUSED,
+    int8_t *output AOT_THUMB1_UNUSED, const aot_walk *walk AOT_THUMB1_UNUSED)
 {
     AOT_PLANE_LINE(AOT_PLANE_FIRST, AOT_PLANE_ADD, AOT_PLANE_ADD, "12");
 }
 
 /* The same for a filter with a second set of weights. */
-__attribute__((naked, noinline, unused)) static void aot_plane_line_twice(const uint32_t *plane AOT_PLANE_UNUSED,
-                                                                          const int32_t *filter AOT_PLANE_UNUSED,
-                                                                          int8_t *output AOT_PLANE_UNUSED,
-                                                                          const aot_walk *walk AOT_PLANE_UNUSED)
+AOT_THUMB1_ASSEMBLY static void aot_plane_line_twice(
+    const uint32_t *plane AOT_THUMB1_UNUSED, const int32_t *filter AOT_THUMB1_UNUSED,
+    int8_t *output AOT_THUMB1_UNUSED, const aot_walk *walk AOT_THUMB1_UNUSED)
 {
     AOT_PLANE_LINE(AOT_PLANE_FIRST AOT_PLANE_AGAIN, AOT_PLANE_ADD AOT_PLANE_AGAIN, AOT_PLANE_ADD AOT_PLANE_AGAIN,
                    "21");

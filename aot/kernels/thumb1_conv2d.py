@@ -13,6 +13,7 @@ from aot.ops.base import Site
 from aot.ops.conv2d import Conv2d
 
 PIXELS = 4
+TILE_WORDS = PIXELS * thumb1_matrix.BLOCK_WORDS
 
 
 class Thumb1Conv2d(SpecialKernel):
@@ -25,7 +26,9 @@ class Thumb1Conv2d(SpecialKernel):
 
     def fits(self, site: Site) -> bool:
         op = _op(site)
-        return thumb1_matrix.fits(op.bound(site), op.multipliers(site))
+        depth = site.inputs[1].type.size // site.inputs[1].type.shape[0]
+        return (TILE_WORDS * thumb1_matrix.blocks(depth) <= thumb1_matrix.MOST_WORDS
+                and thumb1_matrix.fits(op.bound(site), op.multipliers(site)))
 
     def dims(self, site: Site) -> dict[str, int]:
         dims = _op(site).dims(site)
@@ -37,7 +40,7 @@ class Thumb1Conv2d(SpecialKernel):
         w = site.inputs[1].data
         assert w is not None
         return {"stream": thumb1_matrix.pack_channels(
-            w.reshape(w.shape[0], -1), op.bias(site), op.multipliers(site).m, 4 * PIXELS * thumb1_matrix.BLOCK_WORDS)}
+            w.reshape(w.shape[0], -1), op.bias(site), op.multipliers(site).m, TILE_WORDS)}
 
     def instructions(self, site: Site) -> float:
         dims = self.dims(site)
@@ -45,13 +48,13 @@ class Thumb1Conv2d(SpecialKernel):
         assert w is not None
         tiles = dims["BATCH"] * -(-dims["PIXELS"] // PIXELS)
         blocks = dims["OUT_C"] * dims["BLOCKS"]
-        return tiles * (31.5 * blocks + 37 * thumb1_matrix.extras(w.reshape(w.shape[0], -1)) + 100 * dims["OUT_C"]
+        return tiles * (31.5 * blocks + 40 * thumb1_matrix.extras(w.reshape(w.shape[0], -1)) + 100 * dims["OUT_C"]
                         + dims["GROUPS"] * PIXELS * (60 + 20 * dims["KERNEL_H"] + 16 * dims["BLOCKS"]))
 
     def scratch(self, site: Site) -> int:
         w = site.inputs[1].type
         n = thumb1_matrix.blocks(w.size // w.shape[0])
-        return 4 * PIXELS * thumb1_matrix.BLOCK_WORDS * n + (0 if w.shape[3] % 4 == 0 else 4 * n)
+        return 4 * TILE_WORDS * n + (0 if w.shape[3] % 4 == 0 else 4 * n)
 
 
 def _op(site: Site) -> Conv2d:

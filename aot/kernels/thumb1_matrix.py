@@ -14,6 +14,8 @@ LARGEST_FOUR = 255
 LARGEST_SUM, LARGEST_MULTIPLIER = 2**29, 2**30
 #: Words of one pixel's block of four inputs.
 BLOCK_WORDS = 3
+#: Places in a tile which extra words can name, in words.
+MOST_WORDS = 2**15
 #: All four weights of a word zero.
 NOTHING = 0x80808080
 #: Marks a multiplier, which ends the extra words.
@@ -37,17 +39,15 @@ def split(rows: Array) -> tuple[Array, Array]:
     """Weights as two terms, both of which may be summed in 16 bits: int64 [O, blocks, 4] each.
 
     ``rows``: int8 [O, K], in [-127, 127]. The second term is mostly zero: of four weights that are too large, it has
-    the two that one multiplication meets, as far as they are too large.
+    a part of the last two. They are always large enough for that, since the first two are no more than 254.
     """
     count, depth = rows.shape
     w = np.pad(rows.astype(np.int64), ((0, 0), (0, 4 * blocks(depth) - depth))).reshape(count, blocks(depth), 4)
     excess = np.maximum(np.abs(w).sum(axis=2) - LARGEST_FOUR, 0)
     second = np.zeros_like(w)
-    for i in (np.abs(w).argmax(axis=2), np.abs(w).argmin(axis=2), 1, 2, 3, 0):
-        at = np.broadcast_to(i, excess.shape)[..., None]
-        taken = np.minimum(np.abs(np.take_along_axis(w - second, at, 2))[..., 0], excess)
-        change = np.sign(np.take_along_axis(w, at, 2)) * taken[..., None]
-        np.put_along_axis(second, at, np.take_along_axis(second, at, 2) + change, 2)
+    for i in (2, 3):
+        taken = np.minimum(np.abs(w[..., i]), excess)
+        second[..., i] = np.sign(w[..., i]) * taken
         excess -= taken
     first = w - second
     assert max(np.abs(t).sum(axis=2).max(initial=0) for t in (first, second)) <= LARGEST_FOUR
@@ -63,15 +63,14 @@ def words(weights: Array) -> Array:
 def pack_channels(rows: Array, bias: Array, mult: Array, step: int) -> Array:
     """The stream for one output channel after the other: bias, words, extra words, multiplier.
 
-    ``rows``: int8 [O, K]; ``bias``, ``mult``: [O]; ``step``: bytes from block to block of the tile. Answers uint32.
+    ``rows``: int8 [O, K]; ``bias``, ``mult``: [O]; ``step``: words from block to block of the tile. Answers uint32.
     """
     first, second = split(rows)
     packed, more = words(first), words(second)
     pieces: list[Array] = []
     for row in range(len(rows)):
         (at,) = np.nonzero(more[row] != NOTHING)
-        pieces += [bias[row:row + 1], packed[row], np.stack([at * step, more[row][at]], axis=1).reshape(-1),
-                   mult[row:row + 1] | END]
+        pieces += [bias[row:row + 1], packed[row], at * step << 16 | more[row][at] & 0xFFFF, mult[row:row + 1] | END]
     return _stream(pieces)
 
 
@@ -91,9 +90,8 @@ def pack_rows(rows: Array, bias: Array, mult: Array, most_rows: int, most_blocks
         for block in range(0, packed.shape[1], most_blocks):
             part, extra = (a[some, block:block + most_blocks] for a in (packed, more))
             row, at = np.nonzero(extra != NOTHING)
-            position = row << 18 | at * 4 * BLOCK_WORDS
             pieces += [part.reshape(-1, 4, part.shape[1]).transpose(0, 2, 1).reshape(-1),
-                       np.stack([position, extra[row, at]], axis=1).reshape(-1), np.array([END])]
+                       row << 23 | at * BLOCK_WORDS << 16 | extra[row, at] & 0xFFFF, np.array([END])]
         pieces.append(mult[some])
     return _stream(pieces)
 
