@@ -26,7 +26,8 @@ class Isa:
 
 C99 = Isa("c99", "aot_simd_c99.h", block=1, rows=2, tile=2)
 DSP = Isa("dsp", "aot_simd_dsp.h", block=4, rows=2, tile=3, features=("dsp",))
-THUMB1 = Isa("thumb1", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("thumb1",))
+THUMB1 = Isa("thumb1", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("mul32",))
+RV32 = Isa("rv32", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("mul32",))
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ TARGETS: dict[str, Target] = {t.name: t for t in (
            "mps2-an505"),
     Target("cortex-m55", "Arm Cortex-M55", DSP, _ARM,
            ("-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"), 8, ("qemu-system-arm", "-M", "mps3-an547"), "mps3"),
-    Target("rv32imc", "RISC-V RV32IMC", C99, _RISCV,
+    Target("rv32imc", "RISC-V RV32IMC", RV32, _RISCV,
            ("-march=rv32imc", "-mabi=ilp32"), 8, ("qemu-system-riscv32", "-M", "virt", "-bios", "none"), "virt",
            ("--specs=picolibc.specs",)),
 )}

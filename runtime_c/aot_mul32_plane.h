@@ -1,14 +1,14 @@
 /*
- * Depthwise convolution 3 x 3 on one channel at a time, for processors that run Thumb instructions only, such as
- * Cortex-M0 (little-endian): two outputs in each multiplication of 32 bits.
+ * Depthwise convolution 3 x 3 on one channel at a time, for processors without products of several numbers,
+ * such as Cortex-M0 and RV32IMC (little-endian): two outputs in each multiplication of 32 bits.
  *
  * The channel lies on a padded plane of words a + 2^16 b, where b is the element so far from a as the two outputs are
  * from each other. A weight times such a word is a product for each of them. Three of these are summed before they are
  * taken apart, which is exact as long as the weights' magnitudes are at most 255 together; where they are larger, a part
  * of them comes in a second set.
  */
-#ifndef AOT_THUMB1_PLANE_H
-#define AOT_THUMB1_PLANE_H
+#ifndef AOT_MUL32_PLANE_H
+#define AOT_MUL32_PLANE_H
 
 #include "aot_fixed.h"
 

@@ -1,4 +1,4 @@
-"""Weights for ``runtime_c/aot_thumb1_matrix.h``: four to a word, with extra words where four are too large."""
+"""Weights for ``runtime_c/aot_mul32_matrix.h``: four to a word, with extra words where four are too large."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from aot.ir import Array
 from aot.numerics import Multipliers
 
-HEADER = "aot_thumb1_matrix.h"
+HEADER = "aot_mul32_matrix.h"
 #: The magnitudes of four weights whose products with inputs in [-128, 127] may be summed in 16 bits.
 LARGEST_FOUR = 255
 #: Sums and multipliers that requantization by halves takes without overflow.
@@ -60,17 +60,22 @@ def words(weights: Array) -> Array:
     return np.asarray(b[..., 2] | b[..., 3] << 8 | b[..., 0] << 16 | b[..., 1] << 24)
 
 
-def pack_channels(rows: Array, bias: Array, mult: Array, step: int) -> Array:
-    """The stream for one output channel after the other: bias, words, extra words, multiplier.
+def pack_channels(rows: Array, bias: Array, mult: Array, group: int, step: int) -> Array:
+    """The stream for each ``group`` output channels: biases, words block by block, each one's extras and multiplier.
 
-    ``rows``: int8 [O, K]; ``bias``, ``mult``: [O]; ``step``: words from block to block of the tile. Answers uint32.
+    ``rows``: int8 [O, K]; ``bias``, ``mult``: [O]; ``step``: words from block to block of the tile. A last group is
+    filled up by rows of zeros. Answers uint32.
     """
-    first, second = split(rows)
+    fill = -len(rows) % group
+    first, second = split(np.pad(rows, ((0, fill), (0, 0))))
     packed, more = words(first), words(second)
+    biases, multipliers = np.pad(bias, (0, fill)), np.pad(mult, (0, fill))
     pieces: list[Array] = []
-    for row in range(len(rows)):
-        (at,) = np.nonzero(more[row] != NOTHING)
-        pieces += [bias[row:row + 1], packed[row], at * step << 16 | more[row][at] & 0xFFFF, mult[row:row + 1] | END]
+    for start in range(0, len(packed), group):
+        pieces += [biases[start:start + group], packed[start:start + group].T.reshape(-1)]
+        for row in range(start, start + group):
+            (at,) = np.nonzero(more[row] != NOTHING)
+            pieces += [at * step << 16 | more[row][at] & 0xFFFF, multipliers[row:row + 1] | END]
     return _stream(pieces)
 
 

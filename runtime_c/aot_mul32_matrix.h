@@ -1,6 +1,6 @@
 /*
- * Matrix products for processors that run Thumb instructions only, such as Cortex-M0 (little-endian): two products of
- * int8 in each multiplication of 32 bits.
+ * Matrix products for processors without products of several numbers, such as Cortex-M0 and RV32IMC (little-endian): two
+ * products of int8 in each multiplication of 32 bits.
  *
  * In (x0 + 2^16 x1) * (w1 + 2^16 w0) the factor of 2^16 is x0 w0 + x1 w1, and below it lies x0 w1, which is of less
  * than half that size. So four weights with |w0| + |w1| + |w2| + |w3| <= 255 meet four inputs as
@@ -21,8 +21,8 @@
  * The weights of a layer are one stream in the order of their use. After the words of a channel, in the order of the
  * inputs, come its extra ones; the channel's multiplier, with its uppermost bit set, ends these.
  */
-#ifndef AOT_THUMB1_MATRIX_H
-#define AOT_THUMB1_MATRIX_H
+#ifndef AOT_MUL32_MATRIX_H
+#define AOT_MUL32_MATRIX_H
 
 #include "aot_fixed.h"
 
@@ -285,16 +285,10 @@ AOT_INLINE void aot_products_copy(int8_t *to, const int8_t *from, int32_t length
     memcpy(to, from, (size_t)length);
 }
 
-/* The upper half as a signed number; what is below it was rounded before. */
-AOT_INLINE int32_t aot_products_upper(uint32_t word)
-{
-    return (int32_t)(word >> 16) - (int32_t)((word >> 31) << 16);
-}
-
 /* Four weights times one block. */
 AOT_INLINE int32_t aot_products_four(const uint32_t *block, uint32_t weights)
 {
-    return aot_products_upper(block[0] * weights + block[1] * ((weights >> 8) & 0x00FF00FFu) + block[2]);
+    return (int32_t)(block[0] * weights + block[1] * ((weights >> 8) & 0x00FF00FFu) + block[2]) >> 16;
 }
 
 AOT_INLINE int8_t aot_products_output(int32_t sum, int32_t multiplier, const aot_products *layer)
@@ -302,50 +296,98 @@ AOT_INLINE int8_t aot_products_output(int32_t sum, int32_t multiplier, const aot
     return aot_clamp(aot_requantize(sum, multiplier, (layer->offset - 32768) / 65536), -128, 127);
 }
 
+/* The extra words of a channel added to its sums of four pixels, then requantized and stored. */
+AOT_INLINE const uint32_t *aot_products_finish(const uint32_t *stream, const uint32_t *tile, int32_t sums[AOT_PIXELS],
+                                               int8_t *output, const aot_products *layer)
+{
+    for (; *stream < AOT_EXTRA_END; ++stream) {
+        for (int32_t p = 0; p < AOT_PIXELS; ++p) {
+            const uint32_t *from = tile + (*stream >> 16) + p * AOT_BLOCK_WORDS;
+            sums[p] += aot_products_four(from, AOT_EXTRA_WORD(*stream));
+        }
+    }
+    const int32_t multiplier = (int32_t)(*stream & 0x7FFFFFFFu);
+    for (int32_t p = AOT_PIXELS - 1; p > 0; --p) {
+        output[layer->pixel[p - 1]] = aot_products_output(sums[p], multiplier, layer);
+    }
+    output[0] = aot_products_output(sums[0], multiplier, layer);
+    return stream + 1;
+}
+
 /* Four pixels times output channels, requantized and saturated to int8. Answers where the stream goes on. */
 AOT_INLINE const uint32_t *aot_products_pixels(const uint32_t *stream, const uint32_t *tile, int8_t *output,
                                                const aot_products *layer)
 {
     for (int32_t c = 0; c < layer->channels; ++c) {
-        int32_t sums[AOT_PIXELS];
-        const uint32_t *block = tile;
-        for (int32_t p = 0; p < AOT_PIXELS; ++p) {
-            sums[p] = (int32_t)stream[0];
-        }
-        ++stream;
+        const int32_t bias = (int32_t)*stream++;
+        int32_t sums[AOT_PIXELS] = { bias, bias, bias, bias };
         for (int32_t i = 0; i < layer->blocks; ++i) {
             for (int32_t p = 0; p < AOT_PIXELS; ++p) {
-                sums[p] += aot_products_four(block + p * AOT_BLOCK_WORDS, *stream);
+                sums[p] += aot_products_four(tile + i * AOT_TILE_WORDS + p * AOT_BLOCK_WORDS, *stream);
             }
-            block += AOT_TILE_WORDS;
             ++stream;
         }
-        for (; *stream < AOT_EXTRA_END; ++stream) {
-            for (int32_t p = 0; p < AOT_PIXELS; ++p) {
-                const uint32_t *from = tile + (*stream >> 16) + p * AOT_BLOCK_WORDS;
-                sums[p] += aot_products_four(from, AOT_EXTRA_WORD(*stream));
-            }
+        stream = aot_products_finish(stream, tile, sums, output++, layer);
+    }
+    return stream;
+}
+
+/* The same for channels whose words come two by two; of an odd number the last partner is zeros. */
+AOT_FUNCTION const uint32_t *aot_products_pairs(const uint32_t *stream, const uint32_t *tile, int8_t *output,
+                                                const aot_products *layer)
+{
+    for (int32_t c = 0; c < layer->channels; c += 2) {
+        const uint32_t *block = tile;
+        const uint32_t *const end = stream + 2 + 2 * layer->blocks;
+        int32_t a0 = (int32_t)stream[0], a1 = a0, a2 = a0, a3 = a0;
+        int32_t b0 = (int32_t)stream[1], b1 = b0, b2 = b0, b3 = b0;
+        for (stream += 2; stream != end; stream += 2) {
+            const uint32_t a = stream[0];
+            const uint32_t b = stream[1];
+            const uint32_t a_odd = (a >> 8) & 0x00FF00FFu;
+            const uint32_t b_odd = (b >> 8) & 0x00FF00FFu;
+            a0 += (int32_t)(block[0] * a + block[1] * a_odd + block[2]) >> 16;
+            b0 += (int32_t)(block[0] * b + block[1] * b_odd + block[2]) >> 16;
+            a1 += (int32_t)(block[3] * a + block[4] * a_odd + block[5]) >> 16;
+            b1 += (int32_t)(block[3] * b + block[4] * b_odd + block[5]) >> 16;
+            a2 += (int32_t)(block[6] * a + block[7] * a_odd + block[8]) >> 16;
+            b2 += (int32_t)(block[6] * b + block[7] * b_odd + block[8]) >> 16;
+            a3 += (int32_t)(block[9] * a + block[10] * a_odd + block[11]) >> 16;
+            b3 += (int32_t)(block[9] * b + block[10] * b_odd + block[11]) >> 16;
+            block += AOT_TILE_WORDS;
         }
-        const int32_t multiplier = (int32_t)(*stream++ & 0x7FFFFFFFu);
-        for (int32_t p = AOT_PIXELS - 1; p > 0; --p) {
-            output[layer->pixel[p - 1]] = aot_products_output(sums[p], multiplier, layer);
+        int32_t a_sums[AOT_PIXELS] = { a0, a1, a2, a3 };
+        int32_t b_sums[AOT_PIXELS] = { b0, b1, b2, b3 };
+        stream = aot_products_finish(stream, tile, a_sums, output++, layer);
+        if (c + 1 < layer->channels) {
+            stream = aot_products_finish(stream, tile, b_sums, output++, layer);
+        } else {
+            ++stream; /* the multiplier of a row of zeros */
         }
-        output[0] = aot_products_output(sums[0], multiplier, layer);
-        ++output;
     }
     return stream;
 }
 
 /* One pixel times four rows of weights after the other, and the extra words; as above. */
-AOT_INLINE const uint32_t *aot_products_rows(const uint32_t *stream, const uint32_t *wide, int32_t *sums,
-                                             const aot_products_part *part)
+AOT_FUNCTION const uint32_t *aot_products_rows(const uint32_t *stream, const uint32_t *wide, int32_t *sums,
+                                               const aot_products_part *part)
 {
     for (int32_t four = 0; four < part->fours; ++four) {
+        const uint32_t *block = wide;
+        int32_t *const sum = sums + four * AOT_ROWS;
+        int32_t s0 = sum[0], s1 = sum[1], s2 = sum[2], s3 = sum[3];
         for (int32_t i = 0; i < part->blocks; ++i) {
-            for (int32_t r = 0; r < AOT_ROWS; ++r) {
-                sums[four * AOT_ROWS + r] += aot_products_four(wide + i * AOT_BLOCK_WORDS, *stream++);
-            }
+            s0 += aot_products_four(block, stream[0]);
+            s1 += aot_products_four(block, stream[1]);
+            s2 += aot_products_four(block, stream[2]);
+            s3 += aot_products_four(block, stream[3]);
+            block += AOT_BLOCK_WORDS;
+            stream += AOT_ROWS;
         }
+        sum[0] = s0;
+        sum[1] = s1;
+        sum[2] = s2;
+        sum[3] = s3;
     }
     for (; *stream < AOT_EXTRA_END; ++stream) {
         sums[*stream >> 23] += aot_products_four(wide + ((*stream >> 16) & 127u), AOT_EXTRA_WORD(*stream));

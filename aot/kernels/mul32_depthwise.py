@@ -1,4 +1,4 @@
-"""Depthwise convolution 3 x 3 for Thumb-1: one channel at a time on a plane of words, two outputs at once."""
+"""Depthwise convolution 3 x 3 for processors that multiply 32 bits: one channel at a time on a plane of words, two outputs at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from aot.ir import Array
-from aot.kernels import thumb1_matrix
+from aot.kernels import mul32_matrix
 from aot.kernels.base import SpecialKernel
 from aot.ops.base import Site
 from aot.ops.depthwise_conv2d import DepthwiseConv2d
@@ -49,21 +49,21 @@ class _Plane:
                             + LINE * self.count[1 - self.inner]) + SECOND * self.second * outputs)
 
 
-class Thumb1Depthwise(SpecialKernel):
+class Mul32Depthwise(SpecialKernel):
     """Kernel 3 x 3 without dilation, of any stride.
 
     Each channel is copied to a padded plane of words, of which each holds an element for each of two outputs.
     """
 
-    name: ClassVar[str] = "depthwise_conv2d.thumb1"
+    name: ClassVar[str] = "depthwise_conv2d.mul32"
     op: ClassVar[str] = "depthwise_conv2d"
-    feature: ClassVar[str] = "thumb1"
-    headers: ClassVar[tuple[str, ...]] = ("aot_thumb1_plane.h",)
+    feature: ClassVar[str] = "mul32"
+    headers: ClassVar[tuple[str, ...]] = ("aot_mul32_plane.h",)
 
     def fits(self, site: Site) -> bool:
         op = _op(site)
         return (op.window.kernel == (3, 3) and op.window.dilation == (1, 1)
-                and thumb1_matrix.fits(op.bound(site), op.multipliers(site)))
+                and mul32_matrix.fits(op.bound(site), op.multipliers(site)))
 
     def instructions(self, site: Site) -> float:
         out = site.output.type.shape

@@ -1,4 +1,4 @@
-"""Fully connected layer for Thumb-1: four rows at a time, two products in each multiplication."""
+"""Fully connected layer for processors that multiply 32 bits: four rows at a time, two products in each multiplication."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from aot.ir import Array
-from aot.kernels import thumb1_matrix
+from aot.kernels import mul32_matrix
 from aot.kernels.base import SpecialKernel
 from aot.ops.base import Site
 from aot.ops.fully_connected import FullyConnected
@@ -17,28 +17,28 @@ from aot.ops.fully_connected import FullyConnected
 MOST_ROWS, MOST_BLOCKS = 32, 40
 
 
-class Thumb1FullyConnected(SpecialKernel):
+class Mul32FullyConnected(SpecialKernel):
     """The input is widened, in parts if it is long, and meets four rows of weights at a time."""
 
-    name: ClassVar[str] = "fully_connected.thumb1"
+    name: ClassVar[str] = "fully_connected.mul32"
     op: ClassVar[str] = "fully_connected"
-    feature: ClassVar[str] = "thumb1"
-    headers: ClassVar[tuple[str, ...]] = (thumb1_matrix.HEADER,)
+    feature: ClassVar[str] = "mul32"
+    headers: ClassVar[tuple[str, ...]] = (mul32_matrix.HEADER,)
 
     def fits(self, site: Site) -> bool:
         op = _op(site)
-        return thumb1_matrix.fits(op.bound(site), op.multipliers(site))
+        return mul32_matrix.fits(op.bound(site), op.multipliers(site))
 
     def dims(self, site: Site) -> dict[str, int]:
         dims = _op(site).dims(site)
         return dims | {"MOST_ROWS": min(MOST_ROWS, -(-dims["OUT_LENGTH"] // 4) * 4),
-                       "BLOCKS": thumb1_matrix.blocks(dims["IN_LENGTH"]), "MOST_BLOCKS": MOST_BLOCKS}
+                       "BLOCKS": mul32_matrix.blocks(dims["IN_LENGTH"]), "MOST_BLOCKS": MOST_BLOCKS}
 
     def constants(self, site: Site) -> dict[str, Array]:
         op = _op(site)
         w = site.inputs[1].data
         assert w is not None
-        return {"stream": thumb1_matrix.pack_rows(w, op.bias(site), op.multipliers(site).m, MOST_ROWS, MOST_BLOCKS)}
+        return {"stream": mul32_matrix.pack_rows(w, op.bias(site), op.multipliers(site).m, MOST_ROWS, MOST_BLOCKS)}
 
     def instructions(self, site: Site) -> float:
         dims = self.dims(site)
@@ -47,11 +47,11 @@ class Thumb1FullyConnected(SpecialKernel):
         n, fours = dims["BLOCKS"], -(-dims["OUT_LENGTH"] // 4)
         widened = n * (-(-dims["OUT_LENGTH"] // MOST_ROWS) if n > MOST_BLOCKS else 1)
         return dims["ROWS"] * (100 + 20 * widened + fours * (100 + 30 * -(-n // MOST_BLOCKS) + 38 * n)
-                               + 22 * thumb1_matrix.extras(w))
+                               + 22 * mul32_matrix.extras(w))
 
     def scratch(self, site: Site) -> int:
         dims = self.dims(site)
-        return 4 * (dims["MOST_ROWS"] + thumb1_matrix.BLOCK_WORDS * min(dims["BLOCKS"], MOST_BLOCKS))
+        return 4 * (dims["MOST_ROWS"] + mul32_matrix.BLOCK_WORDS * min(dims["BLOCKS"], MOST_BLOCKS))
 
 
 def _op(site: Site) -> FullyConnected:
