@@ -26,7 +26,7 @@ class Isa:
 
 C99 = Isa("c99", "aot_simd_c99.h", block=1, rows=2, tile=2)
 DSP = Isa("dsp", "aot_simd_dsp.h", block=4, rows=2, tile=3, features=("dsp",))
-THUMB1 = Isa("thumb1", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("mul32",))
+THUMB1 = Isa("thumb1", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("mul32", "thumb1"))
 RV32 = Isa("rv32", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("mul32",))
 
 

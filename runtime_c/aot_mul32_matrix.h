@@ -293,7 +293,7 @@ AOT_INLINE int32_t aot_products_four(const uint32_t *block, uint32_t weights)
 
 AOT_INLINE int8_t aot_products_output(int32_t sum, int32_t multiplier, const aot_products *layer)
 {
-    return aot_clamp(aot_requantize(sum, multiplier, (layer->offset - 32768) / 65536), -128, 127);
+    return aot_clamp(aot_requantize(sum, multiplier, layer->offset >> 16), -128, 127);
 }
 
 /* The extra words of a channel added to its sums of four pixels, then requantized and stored. */

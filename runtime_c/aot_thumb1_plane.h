@@ -1,14 +1,14 @@
 /*
- * Depthwise convolution 3 x 3 on one channel at a time, for processors without products of several numbers,
- * such as Cortex-M0 and RV32IMC (little-endian): two outputs in each multiplication of 32 bits.
+ * Depthwise convolution 3 x 3 on one channel at a time, for processors that run Thumb instructions only,
+ * such as Cortex-M0 (little-endian): two outputs in each multiplication of 32 bits.
  *
  * The channel lies on a padded plane of words a + 2^16 b, where b is the element so far from a as the two outputs are
  * from each other. A weight times such a word is a product for each of them. Three of these are summed before they are
  * taken apart, which is exact as long as the weights' magnitudes are at most 255 together; where they are larger, a part
  * of them comes in a second set.
  */
-#ifndef AOT_MUL32_PLANE_H
-#define AOT_MUL32_PLANE_H
+#ifndef AOT_THUMB1_PLANE_H
+#define AOT_THUMB1_PLANE_H
 
 #include "aot_fixed.h"
 
@@ -140,46 +140,49 @@ AOT_THUMB1_ASSEMBLY static void aot_plane_line_twice(
 
 #else
 
-/* The upper half as a signed number, after the lower one is rounded away. */
-AOT_INLINE int32_t aot_plane_upper(uint32_t word)
+/* Three words times three weights: added to the sum of the lower halves and to that of the upper ones. */
+AOT_INLINE void aot_plane_three(const uint32_t *words, const int32_t *weights, int32_t *lower, int32_t *upper)
 {
-    const uint32_t rounded = word + 0x8000u;
-    return (int32_t)(rounded >> 16) - (int32_t)((rounded >> 31) << 16);
+    const uint32_t sum = words[0] * (uint32_t)weights[0] + words[1] * (uint32_t)weights[1]
+        + words[2] * (uint32_t)weights[2];
+    *lower += (int32_t)(sum << 16) >> 16;
+    *upper += (int32_t)(sum + 0x8000u) >> 16;
 }
 
 /* A line of outputs, two at a time, by a filter with `sets` sets of weights. */
 AOT_INLINE void aot_plane_line_sets(const uint32_t *plane, const int32_t *filter, int8_t *output,
                                     const aot_walk *walk, int32_t sets)
 {
+    const int32_t bias = filter[3];
+    const int32_t w[9] = { filter[0], filter[1], filter[2], filter[1 + 3 * sets], filter[2 + 3 * sets],
+                           filter[3 + 3 * sets], filter[1 + 6 * sets], filter[2 + 6 * sets], filter[3 + 6 * sets] };
+    const int32_t multiplier = filter[1 + 9 * sets] + filter[2 + 9 * sets] * 65536;
+    const int32_t zero = walk->offset >> 16;
+    const int32_t column = 3 + walk->column / 4;
+    const int32_t next = 3 + walk->next / 4;
     for (int32_t i = 0; i < walk->count; ++i) {
-        const int32_t *at = filter;
-        int32_t sums[2] = { filter[3], filter[3] };
-        for (int32_t column = 0; column < 3; ++column) {
-            for (int32_t set = 0; set < sets; ++set) {
-                const uint32_t sum = plane[0] * (uint32_t)at[0] + plane[1] * (uint32_t)at[1] + plane[2] * (uint32_t)at[2];
-                sums[0] += (int32_t)((sum & 0xFFFFu) ^ 0x8000u) - 0x8000;
-                sums[1] += aot_plane_upper(sum);
-                at += column == 0 && set == 0 ? 4 : 3;
+        int32_t first = bias;
+        int32_t second = bias;
+        for (int32_t c = 0; c < 3; ++c) {
+            aot_plane_three(plane, w + 3 * c, &first, &second);
+            if (sets == 2) {
+                aot_plane_three(plane, filter + 4 + 6 * c, &first, &second);
             }
-            plane += column < 2 ? 3 + walk->column / 4 : 3;
+            plane += c < 2 ? column : next;
         }
-        for (int32_t k = 0; k < 2; ++k) {
-            const int32_t multiplier = at[0] + at[1] * 65536;
-            const int32_t zero = (walk->offset - 32768) / 65536;
-            output[k * walk->distance] = aot_clamp(aot_requantize(sums[k], multiplier, zero), -128, 127);
-        }
-        plane += walk->next / 4;
+        output[0] = aot_clamp(aot_requantize(first, multiplier, zero), -128, 127);
+        output[walk->distance] = aot_clamp(aot_requantize(second, multiplier, zero), -128, 127);
         output += walk->step;
     }
 }
 
-AOT_INLINE void aot_plane_line(const uint32_t *plane, const int32_t *filter, int8_t *output, const aot_walk *walk)
+AOT_FUNCTION void aot_plane_line(const uint32_t *plane, const int32_t *filter, int8_t *output, const aot_walk *walk)
 {
     aot_plane_line_sets(plane, filter, output, walk, 1);
 }
 
-AOT_INLINE void aot_plane_line_twice(const uint32_t *plane, const int32_t *filter, int8_t *output,
-                                     const aot_walk *walk)
+AOT_FUNCTION void aot_plane_line_twice(const uint32_t *plane, const int32_t *filter, int8_t *output,
+                                       const aot_walk *walk)
 {
     aot_plane_line_sets(plane, filter, output, walk, 2);
 }

@@ -1,4 +1,4 @@
-"""Depthwise convolution 3 x 3 for processors that multiply 32 bits: one channel at a time on a plane of words, two outputs at once."""
+"""Depthwise convolution 3 x 3 for Thumb-1: one channel at a time on a plane of words, two outputs at once."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ class _Plane:
                             + LINE * self.count[1 - self.inner]) + SECOND * self.second * outputs)
 
 
-class Mul32Depthwise(SpecialKernel):
+class Thumb1Depthwise(SpecialKernel):
     """Kernel 3 x 3 without dilation, of any stride.
 
     Each channel is copied to a padded plane of words, of which each holds an element for each of two outputs.
     """
 
-    name: ClassVar[str] = "depthwise_conv2d.mul32"
+    name: ClassVar[str] = "depthwise_conv2d.thumb1"
     op: ClassVar[str] = "depthwise_conv2d"
-    feature: ClassVar[str] = "mul32"
-    headers: ClassVar[tuple[str, ...]] = ("aot_mul32_plane.h",)
+    feature: ClassVar[str] = "thumb1"
+    headers: ClassVar[tuple[str, ...]] = ("aot_thumb1_plane.h",)
 
     def fits(self, site: Site) -> bool:
         op = _op(site)
