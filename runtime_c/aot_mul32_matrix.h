@@ -1,6 +1,6 @@
 /*
- * Matrix products for processors without products of several numbers, such as Cortex-M0 and RV32IMC (little-endian): two
- * products of int8 in each multiplication of 32 bits.
+ * Matrix products where only 32 bits are multiplied, as on Cortex-M0 and RV32IMC (little-endian): two products of int8
+ * in each multiplication.
  *
  * In (x0 + 2^16 x1) * (w1 + 2^16 w0) the factor of 2^16 is x0 w0 + x1 w1, and below it lies x0 w1, which is of less
  * than half that size. So four weights with |w0| + |w1| + |w2| + |w3| <= 255 meet four inputs as
@@ -15,8 +15,8 @@
  * so only B is taken out of the word. A block of a tile holds E, O - 256 E and the constant that takes the 128s out
  * again and rounds.
  *
- * Where four weights are larger, w2 and w3 are smaller there by what an extra word brings back: it has two weights in its
- * lower half, like any word, and in its upper half where in the tile the block lies that they meet, counted in words.
+ * Where four weights are larger, w2 and w3 are smaller there by what an extra word brings back: it has two weights in
+ * its lower half, like any word, and in its upper half where in the tile the block lies that they meet, in words.
  *
  * The weights of a layer are one stream in the order of their use. After the words of a channel, in the order of the
  * inputs, come its extra ones; the channel's multiplier, with its uppermost bit set, ends these.
@@ -46,8 +46,8 @@ typedef struct {
 #define AOT_PRODUCTS_OFFSET(zero) (65536 * (zero) + 32768)
 
 /*
- * For a tile of which `left` pixels are inside the layer; a pixel's output has `out_c` bytes. Pixel 0 is written last, so
- * that those which are not inside may take its place.
+ * For a tile of which `left` pixels are inside the layer; a pixel's output has `out_c` bytes. Pixel 0 is written last,
+ * so that those which are not inside may take its place.
  */
 AOT_INLINE aot_products aot_products_layer(int32_t left, int32_t out_c, int32_t zero, int32_t blocks,
                                            int32_t channels)
@@ -222,7 +222,8 @@ AOT_THUMB1_ASSEMBLY static const uint32_t *aot_products_pixels(
 
 /*
  * One pixel times four rows of weights after the other, block by block, added to a sum for each row; then the extra
- * words, whose upper half holds the place of the block in words and, times 2^7, the row. Answers where the stream goes on.
+ * words, whose upper half holds the place of the block in words and, times 2^7, the row. Answers where the stream goes
+ * on.
  */
 AOT_THUMB1_ASSEMBLY static const uint32_t *aot_products_rows(
     const uint32_t *stream AOT_THUMB1_UNUSED, const uint32_t *wide AOT_THUMB1_UNUSED, int32_t *sums AOT_THUMB1_UNUSED,

@@ -4,8 +4,8 @@
  *
  * The channel lies on a padded plane of words a + 2^16 b, where b is the element so far from a as the two outputs are
  * from each other. A weight times such a word is a product for each of them. Three of these are summed before they are
- * taken apart, which is exact as long as the weights' magnitudes are at most 255 together; where they are larger, a part
- * of them comes in a second set.
+ * taken apart, which is exact as long as the weights' magnitudes are at most 255 together; where they are larger, a
+ * part of them comes in a second set.
  */
 #ifndef AOT_THUMB1_PLANE_H
 #define AOT_THUMB1_PLANE_H

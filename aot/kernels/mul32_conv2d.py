@@ -1,4 +1,4 @@
-"""Convolution for processors that multiply 32 bits: four pixels at a time, two products in each multiplication."""
+"""Convolution where only 32 bits are multiplied: four pixels at a time, two products in each multiplication."""
 
 from __future__ import annotations
 

@@ -1,10 +1,8 @@
-"""Fully connected layer for processors that multiply 32 bits: four rows at a time, two products in each multiplication."""
+"""Fully connected layer where only 32 bits are multiplied: four rows at a time, two products in each multiplication."""
 
 from __future__ import annotations
 
 from typing import ClassVar
-
-import numpy as np
 
 from aot.ir import Array
 from aot.kernels import mul32_matrix
