@@ -26,6 +26,8 @@ class Isa:
 
 C99 = Isa("c99", "aot_simd_c99.h", block=1, rows=2, tile=2)
 DSP = Isa("dsp", "aot_simd_dsp.h", block=4, rows=2, tile=3, features=("dsp",))
+THUMB1 = Isa("thumb1", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("mul32", "thumb1"))
+RV32 = Isa("rv32", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("mul32",))
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ _RISCV = "riscv64-unknown-elf-gcc"
 TARGETS: dict[str, Target] = {t.name: t for t in (
     Target("host", "this machine, portable C99", C99, "cc", (), 16),
     Target("c99", "any processor with a C99 compiler", C99, "cc", (), 8),
-    Target("cortex-m0", "Arm Cortex-M0, M0+, M1", C99, _ARM,
+    Target("cortex-m0", "Arm Cortex-M0, M0+, M1", THUMB1, _ARM,
            ("-mcpu=cortex-m0", "-mthumb", "-mfloat-abi=soft"), 8, ("qemu-system-arm", "-M", "mps2-an385"), "mps2"),
     Target("cortex-m3", "Arm Cortex-M3", C99, _ARM,
            ("-mcpu=cortex-m3", "-mthumb", "-mfloat-abi=soft"), 8, ("qemu-system-arm", "-M", "mps2-an385"), "mps2"),
@@ -65,7 +67,7 @@ TARGETS: dict[str, Target] = {t.name: t for t in (
            "mps2-an505"),
     Target("cortex-m55", "Arm Cortex-M55", DSP, _ARM,
            ("-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"), 8, ("qemu-system-arm", "-M", "mps3-an547"), "mps3"),
-    Target("rv32imc", "RISC-V RV32IMC", C99, _RISCV,
+    Target("rv32imc", "RISC-V RV32IMC", RV32, _RISCV,
            ("-march=rv32imc", "-mabi=ilp32"), 8, ("qemu-system-riscv32", "-M", "virt", "-bios", "none"), "virt",
            ("--specs=picolibc.specs",)),
 )}

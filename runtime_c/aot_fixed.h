@@ -12,22 +12,50 @@
 
 #define AOT_RUNTIME_VERSION 1
 
-/* Every layer is a function of its own, so that it can be found in a map file, a debugger or a profile. */
+/*
+ * Every layer is a function of its own, so that it can be found in a map file, a debugger or a profile. An AOT_FUNCTION
+ * is one that layers share.
+ */
 #if defined(__GNUC__)
 #define AOT_LAYER __attribute__((noinline))
+#define AOT_FUNCTION __attribute__((noinline, unused)) static
 #define AOT_INLINE static inline __attribute__((always_inline))
 #else
 #define AOT_LAYER
+#define AOT_FUNCTION static
 #define AOT_INLINE static inline
 #endif
 
-/* zero + round(accumulator * multiplier / 2^32); the product is exact in 64 bits. */
+/* Processors that run Thumb instructions only, such as Cortex-M0: their multiplication has 32 bits. */
+#if defined(__GNUC__) && defined(__ARM_ARCH_ISA_THUMB) && (__ARM_ARCH_ISA_THUMB == 1)
+#define AOT_THUMB1 1
+/* A function which is all assembly, and a parameter which only assembly reads. The compiler must add nothing to it. */
+#if defined(__clang__) || (__GNUC__ >= 11)
+#define AOT_THUMB1_ASSEMBLY __attribute__((naked, noinline, unused, no_stack_protector))
+#else
+#define AOT_THUMB1_ASSEMBLY __attribute__((naked, noinline, unused, optimize("no-stack-protector")))
+#endif
+#define AOT_THUMB1_UNUSED __attribute__((unused))
+#else
+#define AOT_THUMB1 0
+#endif
+
+/* zero + round(accumulator * multiplier / 2^32) for a multiplier >= 0; the product is exact in 64 bits. */
 AOT_INLINE int32_t aot_requantize(int32_t accumulator, int32_t multiplier, int32_t zero)
 {
 #if defined(__ARM_FEATURE_DSP) && (__ARM_FEATURE_DSP == 1) && defined(__GNUC__)
     int32_t result;
     __asm__("smmlar %0, %1, %2, %3" : "=r"(result) : "r"(accumulator), "r"(multiplier), "r"(zero));
     return result;
+#elif AOT_THUMB1
+    /* From products of halves; rounding down twice, by 2^16 each time, is rounding down once by 2^32. */
+    const uint32_t low = (uint32_t)accumulator & 0xFFFFu;
+    const int32_t high = accumulator >> 16;
+    const uint32_t multiplier_low = (uint32_t)multiplier & 0xFFFFu;
+    const int32_t multiplier_high = multiplier >> 16;
+    const int32_t middle = high * (int32_t)multiplier_low + (int32_t)((low * multiplier_low) >> 16);
+    const uint32_t rest = low * (uint32_t)multiplier_high + ((uint32_t)middle & 0xFFFFu) + 0x8000u;
+    return zero + high * multiplier_high + (middle >> 16) + (int32_t)(rest >> 16);
 #else
     const int64_t half = INT64_C(1) << 31;
     return zero + (int32_t)(((int64_t)accumulator * multiplier + half) >> 32);

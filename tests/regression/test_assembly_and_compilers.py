@@ -19,32 +19,34 @@ GUARD = "\nextern void *__stack_chk_guard;\nextern void __stack_chk_fail(void);\
         "void *__stack_chk_guard = &__stack_chk_guard;\nvoid __stack_chk_fail(void) { for (;;) { } }\n"
 
 
-def projects() -> dict[str, Project]:
-    return {f"{op.name}_{i}": project(graph_of(case), TARGETS["cortex-m4"], f"{op.name}_{i}", optimize="speed")
+def projects(target: str) -> dict[str, Project]:
+    return {f"{op.name}_{i}": project(graph_of(case), TARGETS[target], f"{op.name}_{i}", optimize="speed")
             for op in OPS if op.name in KINDS for i, case in enumerate(op.cases())}
 
 
 @pytest.mark.emulator
-def test_a_stack_protector_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("target", ["cortex-m0", "cortex-m4"])
+def test_a_stack_protector_adds_nothing(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emulate, "_NETWORK_FLAGS", (*emulate._NETWORK_FLAGS, "-fstack-protector-all"))
-    made = projects()
+    made = projects(target)
     first = next(iter(made.values()))
     first.files[f"src/{next(iter(made))}.c"] += GUARD
-    check(made, "cortex-m4")
+    check(made, target)
 
 
 @pytest.mark.emulator
 @pytest.mark.parametrize("level", ["-O0", "-O2"])
-def test_clang_for_arm_is_content(level: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["cortex-m0", "cortex-m4"])
+def test_clang_for_arm_is_content(target: str, level: str, tmp_path: Path) -> None:
     if not build.have("clang"):
         assert "CI" not in os.environ, "clang is missing"
         pytest.skip("needs clang")
     (tmp_path / "find.c").write_text("#include <string.h>\n")
     used = build.run(["arm-none-eabi-gcc", "-M", "find.c"], tmp_path).out.split()
     headers = next(Path(word).parent for word in used if word.endswith("/string.h"))
-    for name, one in projects().items():
+    for name, one in projects(target).items():
         build.put(one.files, tmp_path / name)
-        done = build.run(["clang", "--target=arm-none-eabi", "-mcpu=cortex-m4", "-isystem", str(headers),
+        done = build.run(["clang", "--target=arm-none-eabi", f"-mcpu={target}", "-isystem", str(headers),
                           *build.STRICT, level, "-Iinclude", "-Isrc", "-c", f"src/{name}.c", "-o", "a.o"],
                          tmp_path / name)
         assert (done.status, done.err) == (0, ""), done.err
