@@ -26,6 +26,7 @@ class Isa:
 
 C99 = Isa("c99", "aot_simd_c99.h", block=1, rows=2, tile=2)
 DSP = Isa("dsp", "aot_simd_dsp.h", block=4, rows=2, tile=3, features=("dsp",))
+MVE = Isa("mve", "aot_simd_dsp.h", block=4, rows=2, tile=3, features=("dsp", "mve"))
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ TARGETS: dict[str, Target] = {t.name: t for t in (
     Target("cortex-m33", "Arm Cortex-M33 with DSP instructions", DSP, _ARM,
            ("-mcpu=cortex-m33", "-mthumb", "-mfloat-abi=soft"), 8, ("qemu-system-arm", "-M", "mps2-an505"),
            "mps2-an505"),
-    Target("cortex-m55", "Arm Cortex-M55", DSP, _ARM,
+    Target("cortex-m55", "Arm Cortex-M55 with Helium (MVE)", MVE, _ARM,
            ("-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"), 8, ("qemu-system-arm", "-M", "mps3-an547"), "mps3"),
     Target("rv32imc", "RISC-V RV32IMC", C99, _RISCV,
            ("-march=rv32imc", "-mabi=ilp32"), 8, ("qemu-system-riscv32", "-M", "virt", "-bios", "none"), "virt",

@@ -13,8 +13,8 @@ from kernels import Project
 from aot import build
 from aot.ir import Array
 
-#: The kernels for processors with DSP instructions run anywhere: each instruction has an equivalent in C.
-ISAS = {"c99": "c99", "dsp": "cortex-m4"}
+#: The kernels for processors with DSP or MVE instructions run anywhere: what they do has an equivalent in C.
+ISAS = {"c99": "c99", "dsp": "cortex-m4", "mve": "cortex-m55"}
 COMPILERS = ("gcc", "clang")
 #: Every vector is run once for each: what the arena holds before must not matter, nor how inputs are aligned.
 FILLS = ((0x55, 0), (0xAA, 1), (0x00, 3))

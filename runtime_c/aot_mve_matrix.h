@@ -1,0 +1,134 @@
+/*
+ * Matrix products for processors with the Arm M-profile vector extension (little-endian).
+ *
+ * Sums are dot products of vectors of 16 int8: the weights of a layer are one stream of them in the order of their use,
+ * padded with zeros to whole vectors, so that whatever stands behind a pixel's inputs does not matter. The functions
+ * which compute them are made for a number of vectors and stand in the network's own file.
+ */
+#ifndef AOT_MVE_MATRIX_H
+#define AOT_MVE_MATRIX_H
+
+#include "aot_simd_dsp.h"
+
+/* Whether the instructions are there; if not, C takes their place. */
+#if defined(__ARM_FEATURE_MVE) && defined(__GNUC__)
+#define AOT_ARM_MVE 1
+#else
+#define AOT_ARM_MVE 0
+#endif
+
+/* What a product of pairs of pixels and fours of channels has to know; the assembly relies on this order. */
+typedef struct {
+    int32_t tiles;      /* pairs of pixels */
+    int32_t groups;     /* fours of output channels */
+    int32_t zero;       /* zero point of the output */
+    int32_t step;       /* distance in bytes from the outputs of one pair of pixels to those of the next */
+    uint16_t places[8]; /* where outputs are stored: channel 0 of both pixels, channel 1 of both, ... */
+} aot_mve_tile;
+
+/* A product that the network's own file defines. */
+typedef void aot_mve_product(const uint32_t *stream, const int8_t *rows, int8_t *output, const aot_mve_tile *tile);
+
+AOT_INLINE void aot_mve_copy(int8_t *to, const int8_t *from, int32_t length)
+{
+#if AOT_ARM_MVE
+    __asm__ volatile(
+        "wlstp.8 lr, %2, 2f\n"
+        "1: vldrb.8 q0, [%1], #16\n vstrb.8 q0, [%0], #16\n letp lr, 1b\n"
+        "2:\n" : "+r"(to), "+r"(from) : "r"(length) : "lr", "q0", "cc", "memory");
+#else
+    memcpy(to, from, (size_t)length);
+#endif
+}
+
+AOT_INLINE void aot_mve_fill(int8_t *to, int8_t value, int32_t length)
+{
+    memset(to, value, (size_t)length);
+}
+
+/* One vector of int8 times another. */
+AOT_INLINE int32_t aot_mve_dot(const int8_t *a, const int8_t *b)
+{
+    int32_t sum = 0;
+    for (int32_t i = 0; i < 16; ++i) {
+        sum += a[i] * b[i];
+    }
+    return sum;
+}
+
+/* Pairs of pixels, `pitch` bytes apart, times fours of channels in `blocks` vectors: the equivalent in C. */
+AOT_INLINE void aot_mve_product_c(const uint32_t *stream, const int8_t *rows, int8_t *output, const aot_mve_tile *tile,
+                                  int32_t blocks, int32_t pitch)
+{
+    for (int32_t group = 0; group < tile->groups; ++group) {
+        const int8_t *const weights = (const int8_t *)(stream + 8);
+        for (int32_t i = 0; i < 2 * tile->tiles; ++i) {
+            const int8_t *const row = rows + i * pitch;
+            for (int32_t c = 0; c < 4; ++c) {
+                uint32_t sum = stream[c];
+                for (int32_t block = 0; block < blocks; ++block) {
+                    sum += (uint32_t)aot_mve_dot(row + 16 * block, weights + (4 * block + c) * 16);
+                }
+                output[i / 2 * tile->step + tile->places[2 * c + i % 2]] =
+                    aot_clamp(aot_requantize((int32_t)sum, (int32_t)stream[4 + c], tile->zero), -128, 127);
+            }
+        }
+        stream += 8 + 16 * blocks;
+        output += 4;
+    }
+}
+
+/* For a layer with `channels` in one group of a convolution, of `out_c` in all. */
+AOT_INLINE aot_mve_tile aot_mve_layer(int32_t channels, int32_t out_c, int32_t zero, int32_t pixels)
+{
+    aot_mve_tile tile;
+    tile.tiles = 1;
+    tile.groups = 1;
+    tile.zero = zero;
+    tile.step = 2 * out_c;
+    for (int32_t i = 0; i < 8; ++i) { /* of less than four channels, the last is computed again */
+        const int32_t c = i / 2 < channels ? i / 2 : channels - 1;
+        tile.places[i] = (uint16_t)(c + (i % 2 < pixels ? i % 2 : 0) * out_c);
+    }
+    return tile;
+}
+
+/* All channels of a pair of pixels or more. Where they do not come in fours, the last four overlap those before. */
+AOT_INLINE void aot_mve_channels(aot_mve_product *product, const uint32_t *stream, const int8_t *rows, int8_t *output,
+                                 aot_mve_tile tile, int32_t channels, int32_t blocks)
+{
+    tile.groups = channels < 4 ? 1 : channels / 4;
+    product(stream, rows, output, &tile);
+    if (channels > 4 && channels % 4 != 0) {
+        stream += tile.groups * (8 + 16 * blocks);
+        tile.groups = 1;
+        product(stream, rows, output + channels - 4, &tile);
+    }
+}
+
+/* All channels of `count` pixels; of an odd number, the last row is there twice. */
+AOT_INLINE void aot_mve_pixels(aot_mve_product *product, const uint32_t *stream, const int8_t *rows, int8_t *output,
+                               int32_t count, int32_t channels, int32_t out_c, int32_t zero, int32_t blocks,
+                               int32_t pitch)
+{
+    if (count > 1) {
+        aot_mve_tile tile = aot_mve_layer(channels, out_c, zero, 2);
+        tile.tiles = count / 2;
+        aot_mve_channels(product, stream, rows, output, tile, channels, blocks);
+    }
+    if (count % 2 != 0) {
+        const aot_mve_tile last = aot_mve_layer(channels, out_c, zero, 1);
+        aot_mve_channels(product, stream, rows + (count - 1) * pitch, output + (count - 1) * out_c, last, channels,
+                         blocks);
+    }
+}
+
+/* The fused activation, for the few layers whose limits are not those of int8. */
+AOT_INLINE void aot_mve_clamp(int8_t *output, int32_t length, int32_t low, int32_t high)
+{
+    for (int32_t i = 0; i < length; ++i) {
+        output[i] = aot_clamp(output[i], low, high);
+    }
+}
+
+#endif
