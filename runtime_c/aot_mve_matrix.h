@@ -123,6 +123,33 @@ AOT_INLINE void aot_mve_pixels(aot_mve_product *product, const uint32_t *stream,
     }
 }
 
+/* What a product of one row and many channels has to know; the assembly relies on this order. */
+typedef struct {
+    int32_t zero;   /* zero point of the output */
+    int32_t eights; /* eights of channels, then */
+    int32_t fours;  /* fours */
+} aot_mve_row;
+
+/* One row times groups of eight or four channels in `blocks` vectors: the equivalent in C. */
+AOT_INLINE const uint32_t *aot_mve_row_c(const uint32_t *stream, const int8_t *input, int8_t *output, int32_t groups,
+                                         int32_t group, int32_t blocks, int32_t zero)
+{
+    for (; groups > 0; --groups) {
+        const int8_t *const weights = (const int8_t *)(stream + 2 * group);
+        for (int32_t c = 0; c < group; ++c) {
+            uint32_t sum = stream[c];
+            for (int32_t block = 0; block < blocks; ++block) {
+                sum += (uint32_t)aot_mve_dot(input + 16 * block, weights + (group * block + c) * 16);
+            }
+            /* of eight multipliers, those of even channels come first */
+            const int32_t place = group == 8 ? c / 2 + c % 2 * 4 : c;
+            *output++ = aot_clamp(aot_requantize((int32_t)sum, (int32_t)stream[group + place], zero), -128, 127);
+        }
+        stream += 2 * group + 4 * group * blocks;
+    }
+    return stream;
+}
+
 /* The fused activation, for the few layers whose limits are not those of int8. */
 AOT_INLINE void aot_mve_clamp(int8_t *output, int32_t length, int32_t low, int32_t high)
 {

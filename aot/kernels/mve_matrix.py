@@ -32,6 +32,6 @@ def pack(rows: Array, bias: Array, mult: Array, group: int) -> Array:
     count, depth = rows.shape
     n = blocks(depth)
     w = np.pad(rows, ((0, 0), (0, VECTOR * n - depth))).reshape(count // group, group, n, VECTOR)
-    words = np.ascontiguousarray(w.transpose(0, 2, 1, 3)).view("<u4").reshape(count // group, -1)
-    numbers = [np.asarray(a).astype("<i4").view("<u4").reshape(-1, group) for a in (bias, mult)]
+    words = np.ascontiguousarray(w.transpose(0, 2, 1, 3)).view("<u4").reshape(count // group, 4 * n * group)
+    numbers = [np.asarray(a).astype("<i4").view("<u4").reshape(count // group, group) for a in (bias, mult)]
     return np.concatenate([*numbers, words], axis=1).astype(np.uint32)
