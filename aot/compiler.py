@@ -156,7 +156,7 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     calibration = calibrate(float_graph, samples, chosen.calibration, tick)
     graph = quantize_graph(float_graph, calibration)
     ident = title(name if name is not None else loaded.name)
-    program = lower(graph, processor.isa)
+    program = lower(graph, processor.isa, chosen.optimize)
     arena = plan(program.buffers, program.sharings)
     golden = [_golden(graph, samples.sample(i)) for i in range(min(GOLDEN_VECTORS, len(samples)))]
     report = build_report(ident, loaded.name, chosen, float_graph, graph, program, arena, calibration)

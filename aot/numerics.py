@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from aot.errors import AotError
 from aot.ir import Array, Quant
 
+INT16_MAX = 2**15 - 1
 INT32_MAX = 2**31 - 1
 #: Limits of the activation formats; weights are symmetric, in [-127, 127].
 LIMITS = {"s8": (-128, 127), "s16": (-32768, 32767)}

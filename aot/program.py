@@ -72,8 +72,8 @@ class Program:
     constants: Mapping[str, Array]
 
 
-def lower(graph: Graph, isa: Isa) -> Program:
-    """The program of a quantized graph for an instruction set."""
+def lower(graph: Graph, isa: Isa, goal: str = "balanced") -> Program:
+    """The program of a quantized graph for an instruction set, favouring speed, size or a balance."""
     graph = prune(graph)
     places = _places(graph)
     nodes = [n for n in graph.nodes if not _is_free(n, graph, places)]
@@ -92,7 +92,7 @@ def lower(graph: Graph, isa: Isa) -> Program:
     buffers: list[Buffer] = []
     for i, node in enumerate(nodes):
         function = f"{node.op.name}_{i}"
-        where = site(graph, replace(node, name=function), isa)
+        where = replace(site(graph, replace(node, name=function), isa), goal=goal)
         kernel = choose(where)
         operands = []
         for k in kernel.operands(where):

@@ -17,10 +17,10 @@ typedef struct {
     int32_t zero;         /* zero point of the output */
 } aot_plane_filter;
 
-/* Two halfwords as a word, the first one lower. */
+/* Two numbers as halfwords of a word, the first one lower. */
 AOT_INLINE uint32_t aot_pair(int32_t first, int32_t second)
 {
-    return ((uint32_t)first & 0xFFFFu) | ((uint32_t)second << 16);
+    return aot_low_pair((uint32_t)first, (uint32_t)second);
 }
 
 /* A filter from its nine weights, row by row. */
@@ -38,9 +38,22 @@ AOT_INLINE void aot_plane_load(aot_plane_filter *filter, const int8_t *weights, 
 /* A row of one channel, `step` bytes from pixel to pixel, to a row of the plane. */
 AOT_INLINE void aot_plane_row(int16_t *to, const int8_t *from, int32_t step, int32_t length)
 {
-#pragma GCC unroll 4
-    for (int32_t i = 0; i < length; ++i) {
-        to[i] = from[i * step];
+    int32_t left = length;
+    for (; left >= 8; left -= 8) {
+        to[0] = from[0];
+        to[1] = from[step];
+        to[2] = from[2 * step];
+        to[3] = from[3 * step];
+        to[4] = from[4 * step];
+        to[5] = from[5 * step];
+        to[6] = from[6 * step];
+        to[7] = from[7 * step];
+        to += 8;
+        from += 8 * step;
+    }
+    for (; left > 0; --left) {
+        *to++ = *from;
+        from += left > 1 ? step : 0;
     }
 }
 

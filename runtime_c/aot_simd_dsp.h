@@ -93,6 +93,65 @@ AOT_INLINE void aot_copy(int8_t *to, const int8_t *from, int32_t length)
     memcpy(to, from, (size_t)length);
 }
 
+/* To both halfwords of a sum: bytes 0 and 2 of a word, and bytes 1 and 3. No sum may leave 16 bits. */
+AOT_INLINE uint32_t aot_add_even_bytes(uint32_t sum, uint32_t word)
+{
+#if AOT_ARM_DSP
+    uint32_t result;
+    __asm__("sxtab16 %0, %1, %2" : "=r"(result) : "r"(sum), "r"(word));
+    return result;
+#else
+    const uint32_t bytes = aot_even_bytes(word);
+    return ((sum + bytes) & 0xFFFFu) | (((sum >> 16) + (bytes >> 16)) << 16);
+#endif
+}
+
+AOT_INLINE uint32_t aot_add_odd_bytes(uint32_t sum, uint32_t word)
+{
+#if AOT_ARM_DSP
+    uint32_t result;
+    __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(result) : "r"(sum), "r"(word));
+    return result;
+#else
+    return aot_add_even_bytes(sum, word >> 8);
+#endif
+}
+
+/* Low halfwords of two words, the first one lower; and their high halfwords. */
+AOT_INLINE uint32_t aot_low_pair(uint32_t first, uint32_t second)
+{
+#if AOT_ARM_DSP
+    uint32_t result;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(result) : "r"(first), "r"(second));
+    return result;
+#else
+    return (first & 0xFFFFu) | (second << 16);
+#endif
+}
+
+AOT_INLINE uint32_t aot_high_pair(uint32_t first, uint32_t second)
+{
+#if AOT_ARM_DSP
+    uint32_t result;
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(result) : "r"(second), "r"(first));
+    return result;
+#else
+    return (first >> 16) | (second & 0xFFFF0000u);
+#endif
+}
+
+/* Shifted right and saturated to eight bits; the shift is a constant from 1 to 31. */
+#if AOT_ARM_DSP
+#define AOT_SATURATE(value, shift)                                                                                     \
+    __extension__({                                                                                                    \
+        int32_t saturated_;                                                                                            \
+        __asm__("ssat %0, #8, %1, asr %2" : "=r"(saturated_) : "r"(value), "n"(shift));                                 \
+        (int8_t)saturated_;                                                                                            \
+    })
+#else
+#define AOT_SATURATE(value, shift) aot_clamp((value) >> (shift), -128, 127)
+#endif
+
 /* Where element k of one pixel stands in a tile. */
 AOT_INLINE int32_t aot_tile_index(int32_t pixel, int32_t k)
 {

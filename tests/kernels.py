@@ -75,7 +75,7 @@ def project(graph: Graph, target: Target = TARGETS["c99"], name: str = "case", s
 
     found = calibration or calibrate(graph, [draw() for _ in range(samples)], "minmax")
     quantized = quantize_graph(graph, found)
-    program = lower(quantized, target.isa)
+    program = lower(quantized, target.isa, optimize)
     arena = place(program) if place else plan(program.buffers, program.sharings)
     check(program.buffers, program.sharings, arena.offsets, arena.size)
     inputs = [quantize_inputs(quantized, draw()) for _ in range(2)]

@@ -22,8 +22,19 @@ def _discover() -> tuple[type[SpecialKernel], ...]:
 KERNELS: tuple[type[SpecialKernel], ...] = _discover()
 
 
+#: Goal -> instructions of an inference for which a byte of constants is worth spending, no more.
+PRICE = {"speed": 0.0, "balanced": 100.0, "size": 1e6}
+
+
 def choose(site: Site) -> Kernel:
-    """The kernel for one use of an operator: the fastest that was made for it, else the operator's own."""
+    """The kernel for one use of an operator: the cheapest that was made for it, else the operator's own.
+
+    Cost is in instructions; a byte of constants weighs as many as the user's goal says.
+    """
     made = [kind() for kind in KERNELS if kind.op == site.node.op.name and kind.feature in site.isa.features]
     fitting = [kernel for kernel in made if kernel.fits(site)]
-    return min(fitting, key=lambda kernel: kernel.instructions(site)) if fitting else site.node.op
+
+    def cost(kernel: SpecialKernel) -> float:
+        return kernel.instructions(site) + PRICE[site.goal] * kernel.flash(site)
+
+    return min(fitting, key=cost) if fitting else site.node.op

@@ -81,6 +81,10 @@ class SpecialKernel:
     def scratch(self, site: Site) -> int:
         return 0
 
+    def flash(self, site: Site) -> int:
+        """Bytes of constants."""
+        return sum(data.nbytes for data in self.constants(site).values())
+
     def operands(self, site: Site) -> tuple[int, ...]:
         """What the operator says."""
         return site.node.op.operands(site)

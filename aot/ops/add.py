@@ -11,7 +11,7 @@ import numpy as np
 from aot.builder import Builder
 from aot.errors import AotError
 from aot.ir import Array, TensorType
-from aot.numerics import INT32_MAX, assert_int32, round_half_up
+from aot.numerics import INT16_MAX, INT32_MAX, assert_int32, round_half_up
 from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Overlap, Shape, Site, apply_clamp, clamp_limits
 from aot.ops.strided import broadcast_strides, collapse
 
@@ -20,8 +20,8 @@ from aot.ops.strided import broadcast_strides, collapse
 class Add(Op):
     """``a + sign * b``. Both inputs are brought to the output scale in one rounding.
 
-    ``y = clamp((a * A + b * B + C) >> SHIFT)``: A and B are the scale ratios with SHIFT fractional bits, C holds all
-    zero points and the one half that makes the shift round ties up.
+    ``y = clamp((a * A + b * B + C) >> SHIFT)``: A and B are the scale ratios with SHIFT fractional bits, in 16 bits
+    each, C holds all zero points and the one half that makes the shift round ties up.
     """
 
     sign: int = 1
@@ -45,37 +45,37 @@ class Add(Op):
     def reference(self, *x: Array) -> Array:
         return apply_clamp(x[0] + self.sign * x[1], self.clamp)
 
-    def _fixed_point(self, site: Site) -> tuple[int, int, int, int]:
-        """A, B, C and SHIFT with the most fractional bits for which no sum can leave 32 bits."""
+    def fixed_point(self, site: Site) -> tuple[int, int, int, int]:
+        """A, B, C and SHIFT with the most fractional bits for which no factor leaves 16 bits and no sum 32."""
         a, b, y = site.inputs[0], site.inputs[1], site.output
         ratios = (a.scale / y.scale, self.sign * b.scale / y.scale)
         for shift in range(24, 0, -1):
             m = [int(round_half_up(r * 2.0**shift)) for r in ratios]
             constant = (y.zero << shift) - a.zero * m[0] - b.zero * m[1] + (1 << (shift - 1))
-            if abs(constant) + 128 * (abs(m[0]) + abs(m[1])) <= INT32_MAX:
+            if max(map(abs, m)) <= INT16_MAX and abs(constant) + 128 * (abs(m[0]) + abs(m[1])) <= INT32_MAX:
                 return m[0], m[1], constant, shift
         raise AotError(f"the inputs' scales are {max(map(abs, ratios)):.3g} times the output's",
                        "calibrate with data that covers the range of this layer's output")
 
     def simulate(self, site: Site, *x: Array) -> Array:
-        ma, mb, constant, shift = self._fixed_point(site)
+        ma, mb, constant, shift = self.fixed_point(site)
         acc = x[0].astype(np.int64) * ma + x[1].astype(np.int64) * mb + constant
         assert_int32(acc, site.node.name)
         return np.asarray(np.clip(acc >> shift, *clamp_limits(self.clamp, site.output)), np.int8)
 
     def prove(self, site: Site) -> int:
-        ma, mb, constant, _ = self._fixed_point(site)
+        ma, mb, constant, _ = self.fixed_point(site)
         return 31 - (abs(constant) + 128 * (abs(ma) + abs(mb))).bit_length()
 
     def error_bound(self, site: Site) -> float:
         # each of the two factors is off by up to half its last bit
-        return float(0.5 + 256 / 2 ** self._fixed_point(site)[3])
+        return float(0.5 + 256 / 2 ** self.fixed_point(site)[3])
 
     def operands(self, site: Site) -> tuple[int, ...]:
         return (0, 1)
 
     def dims(self, site: Site) -> dict[str, int]:
-        ma, mb, constant, shift = self._fixed_point(site)
+        ma, mb, constant, shift = self.fixed_point(site)
         low, high = clamp_limits(self.clamp, site.output)
         out = site.output.type.shape
         loops = collapse(out, tuple(broadcast_strides(v.type.shape, out) for v in site.inputs))

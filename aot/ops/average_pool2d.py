@@ -93,6 +93,7 @@ class AveragePool2d(Op):
     @classmethod
     def cases(cls) -> Iterator[Case]:
         yield Case(cls(Window((2, 2), (2, 2))), ((1, 6, 6, 3),), {})
+        yield Case(cls(Window((5, 4), (5, 4))), ((2, 5, 4, 8),), {})
         yield Case(cls(Window((5, 4))), ((1, 5, 4, 9),), {})
         yield Case(cls(Window((3, 3), (1, 1), (1, 1), (1, 1, 1, 1))), ((1, 5, 6, 2),), {})
         yield Case(cls(Window((3, 3), (2, 2), (1, 1), (1, 0, 1, 1)), True, (0.0, None)), ((1, 7, 5, 4),), {})

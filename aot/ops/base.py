@@ -66,12 +66,16 @@ class OnnxNode:
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """One use of an operator in a quantized graph: what its kernel may know."""
+    """One use of an operator in a quantized graph: what its kernel may know.
+
+    ``goal`` is what the user favours: speed, balanced or size.
+    """
 
     node: Node
     inputs: tuple[Value, ...]
     output: Value
     isa: Isa
+    goal: str = "balanced"
 
 
 @dataclass(frozen=True, eq=False)

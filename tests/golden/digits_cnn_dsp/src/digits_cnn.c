@@ -466,39 +466,26 @@ AOT_LAYER static void conv2d_6(const int8_t *input, int8_t *output, uint32_t *ti
 AOT_LAYER static void average_pool2d_7(const int8_t *input, int8_t *output)
 {
     enum {
-        BATCH = 1, IN_H = 7, IN_W = 7, IN_C = 48, OUT_H = 1, OUT_W = 1, OUT_C = 48, KERNEL_H = 7,
-        KERNEL_W = 7, STRIDE_H = 1, STRIDE_W = 1, DILATION_H = 1, DILATION_W = 1, PAD_TOP = 0,
-        PAD_LEFT = 0, IN_ZERO = -43, OUT_ZERO = -128, OUT_MIN = -128, OUT_MAX = 127, SHIFT = 0
+        PIXELS = 49, BATCH = 1, IN_C = 48, IN_ZERO = -43, OUT_ZERO = -128, OUT_MIN = -128, OUT_MAX = 127,
+        SHIFT = 0, MULTIPLIER = 65739293
     };
     for (int32_t n = 0; n < BATCH; ++n) {
-        for (int32_t oy = 0; oy < OUT_H; ++oy) {
-            const int32_t y_start = oy * STRIDE_H - PAD_TOP;
-            const int32_t y_skipped = y_start < 0 ? (DILATION_H - 1 - y_start) / DILATION_H : 0;
-            const int32_t y_first = y_start + y_skipped * DILATION_H;
-            const int32_t y_span = y_start + KERNEL_H * DILATION_H;
-            const int32_t y_end = y_span < IN_H ? y_span : IN_H;
-            for (int32_t ox = 0; ox < OUT_W; ++ox) {
-                const int32_t x_start = ox * STRIDE_W - PAD_LEFT;
-                const int32_t x_skipped = x_start < 0 ? (DILATION_W - 1 - x_start) / DILATION_W : 0;
-                const int32_t x_first = x_start + x_skipped * DILATION_W;
-                const int32_t x_span = x_start + KERNEL_W * DILATION_W;
-                const int32_t x_end = x_span < IN_W ? x_span : IN_W;
-                for (int32_t c = 0; c < IN_C; ++c) {
-                    int32_t sum = 0;
-                    int32_t count = 0;
-                    for (int32_t y = y_first; y < y_end; y += DILATION_H) {
-                        for (int32_t x = x_first; x < x_end; x += DILATION_W) {
-                            sum += input[(y * IN_W + x) * IN_C + c];
-                            ++count;
-                        }
-                    }
-                    sum -= count * IN_ZERO;
-                    *output++ = aot_clamp(aot_requantize(sum, digits_cnn_average_pool2d_7_multipliers[count], OUT_ZERO),
-                                          OUT_MIN, OUT_MAX);
-                }
-}
+        for (int32_t c = 0; c < IN_C; c += 4) {
+            uint32_t even = 0; /* sums of channels c and c + 2, in 16 bits each */
+            uint32_t odd = 0;
+            for (int32_t pixel = 0; pixel < PIXELS; ++pixel) {
+                const uint32_t word = aot_load_bytes(input + pixel * IN_C + c);
+                even = aot_add_even_bytes(even, word);
+                odd = aot_add_odd_bytes(odd, word);
+            }
+            const int32_t sums[4] = { (int16_t)(even & 0xFFFFu), (int16_t)(odd & 0xFFFFu), (int16_t)(even >> 16),
+                                      (int16_t)(odd >> 16) };
+            for (int32_t i = 0; i < 4; ++i) {
+                const int32_t sum = sums[i] - PIXELS * IN_ZERO;
+                *output++ = aot_clamp(aot_requantize(sum, MULTIPLIER, OUT_ZERO), OUT_MIN, OUT_MAX);
+            }
         }
-        input += IN_H * IN_W * IN_C;
+        input += PIXELS * IN_C;
     }
 }
 /* fully_connected: 1x48 -> 1x10

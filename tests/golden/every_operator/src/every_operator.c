@@ -215,7 +215,7 @@ AOT_LAYER static void add_6(const int8_t *a, const int8_t *b, int8_t *output)
 {
     enum {
         COUNT_0 = 9, COUNT_1 = 4, A_STRIDE_0 = 4, A_STRIDE_1 = 1, B_STRIDE_0 = 0, B_STRIDE_1 = 1,
-        A_MULTIPLIER = 4893355, B_MULTIPLIER = 2796203, CONSTANT = 363855903, SHIFT = 21, OUT_MIN = -128,
+        A_MULTIPLIER = 19115, B_MULTIPLIER = 10923, CONSTANT = 1421343, SHIFT = 13, OUT_MIN = -128,
         OUT_MAX = 127
     };
     for (int32_t i0 = 0; i0 < COUNT_0; ++i0) {
