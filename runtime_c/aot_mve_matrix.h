@@ -29,6 +29,7 @@ typedef struct {
 /* A product that the network's own file defines. */
 typedef void aot_mve_product(const uint32_t *stream, const int8_t *rows, int8_t *output, const aot_mve_tile *tile);
 
+/* Bytes from one place to another that do not overlap. */
 AOT_INLINE void aot_mve_copy(int8_t *to, const int8_t *from, int32_t length)
 {
 #if AOT_ARM_MVE
@@ -41,9 +42,68 @@ AOT_INLINE void aot_mve_copy(int8_t *to, const int8_t *from, int32_t length)
 #endif
 }
 
+/* Bytes which are all one value. */
 AOT_INLINE void aot_mve_fill(int8_t *to, int8_t value, int32_t length)
 {
+#if AOT_ARM_MVE
+    __asm__ volatile(
+        "vdup.8 q0, %2\n wlstp.8 lr, %1, 2f\n"
+        "1: vstrb.8 q0, [%0], #16\n letp lr, 1b\n"
+        "2:\n" : "+r"(to) : "r"(length), "r"(value) : "lr", "q0", "cc", "memory");
+#else
     memset(to, value, (size_t)length);
+#endif
+}
+
+/* Where aot_mve_spread goes; the assembly relies on this order. */
+typedef struct {
+    int32_t to_step;   /* bytes from one item to the next */
+    int32_t from_step;
+    int32_t length;    /* bytes of an item; of more than 16, the first 16 are copied */
+} aot_mve_steps;
+
+#if AOT_ARM_MVE
+/* `count` items of up to 16 bytes, each to its own place. */
+__attribute__((naked, noinline, unused)) static void aot_mve_spread(int8_t *to AOT_UNUSED, const int8_t *from AOT_UNUSED,
+                                                                    int32_t count AOT_UNUSED,
+                                                                    const aot_mve_steps *steps AOT_UNUSED)
+{
+    __asm__(
+        ".syntax unified\n"
+        "push {r4, lr}\n"
+        "ldr r4, [r3, #8]\n ldrd r3, r12, [r3]\n"
+        "dls lr, r2\n"
+        "cmp r4, #16\n bge 2f\n"
+        "vctp.8 r4\n"
+        "1:\n"
+        "vpstt\n vldrbt.8 q0, [r1]\n vstrbt.8 q0, [r0]\n add r1, r1, r12\n add r0, r0, r3\n"
+        "le lr, 1b\n"
+        "pop {r4, pc}\n"
+        "2:\n"
+        "vldrb.8 q0, [r1]\n add r1, r1, r12\n vstrb.8 q0, [r0]\n add r0, r0, r3\n"
+        "le lr, 2b\n"
+        "pop {r4, pc}\n");
+}
+#else
+AOT_INLINE void aot_mve_spread(int8_t *to, const int8_t *from, int32_t count, const aot_mve_steps *steps)
+{
+    const int32_t length = steps->length < 16 ? steps->length : 16;
+    for (int32_t i = 0; i < count; ++i) {
+        memcpy(to, from, (size_t)length);
+        to += steps->to_step;
+        from += steps->from_step;
+    }
+}
+#endif
+
+/* The same for items of any length. */
+AOT_INLINE void aot_mve_spread_all(int8_t *to, const int8_t *from, int32_t count, aot_mve_steps steps)
+{
+    for (; steps.length > 0; steps.length -= 16) {
+        aot_mve_spread(to, from, count, &steps);
+        to += 16;
+        from += steps.from_step == 0 ? 0 : 16;
+    }
 }
 
 /* One vector of int8 times another. */
