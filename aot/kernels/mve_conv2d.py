@@ -136,7 +136,7 @@ def _strip(site: Site) -> _Strip:
     if _op(site).groups > 1 or window.dilation[1] > 1:
         pixels = min(most, out[1] * out[2] + out[1] * out[2] % 2)
         pieces = _op(site).groups * window.kernel[0] * window.kernel[1]
-        return _Strip(SINGLE, False, 1, pixels, pitch, (pixels - 1) * pitch + padding, 40 + 30.0 * pieces)
+        return _Strip(SINGLE, False, 1, pixels, pitch, (pixels - 1) * pitch + padding, 40 + 18.0 * pieces)
     if window.kernel == window.stride == (1, 1) and not any(window.pads) and depth % 4 == 0:
         pixels = out[0] * out[1] * out[2]
         pixels = min(most, pixels + pixels % 2)
