@@ -166,19 +166,17 @@ AOT_INLINE void aot_mve_channels(aot_mve_product *product, const uint32_t *strea
     }
 }
 
-/* All channels of `count` pixels; of an odd number, the last row is there twice. */
+/* All channels of `count` pixels. Of an odd number, the last pair overlaps the one before; a lone row is there twice. */
 AOT_INLINE void aot_mve_pixels(aot_mve_product *product, const uint32_t *stream, const int8_t *rows, int8_t *output,
                                int32_t count, int32_t channels, int32_t out_c, int32_t zero, int32_t blocks,
                                int32_t pitch)
 {
-    if (count > 1) {
-        aot_mve_tile tile = aot_mve_layer(channels, out_c, zero, 2);
-        tile.tiles = count / 2;
-        aot_mve_channels(product, stream, rows, output, tile, channels, blocks);
-    }
-    if (count % 2 != 0) {
-        const aot_mve_tile last = aot_mve_layer(channels, out_c, zero, 1);
-        aot_mve_channels(product, stream, rows + (count - 1) * pitch, output + (count - 1) * out_c, last, channels,
+    aot_mve_tile tile = aot_mve_layer(channels, out_c, zero, count < 2 ? count : 2);
+    tile.tiles = count < 2 ? 1 : count / 2;
+    aot_mve_channels(product, stream, rows, output, tile, channels, blocks);
+    if (count > 1 && count % 2 != 0) {
+        tile.tiles = 1;
+        aot_mve_channels(product, stream, rows + (count - 2) * pitch, output + (count - 2) * out_c, tile, channels,
                          blocks);
     }
 }

@@ -63,14 +63,16 @@ class MveConv2d(SpecialKernel):
         length, padded = dims["KERNEL_W"] * dims["IN_C"], any(op.window.pads)
         dims |= {"GATHER": strip.gather, "STRIP": strip.pixels, "PITCH": strip.pitch, "BLOCKS": n,
                  "GROUP_WORDS": -(-channels // CHANNELS) * (8 + 16 * n),
-                 "COLUMNS": int(strip.columns), "STRIP_H": strip.height, "STRIP_W": strip.width, "ROW_BYTES": strip.nbytes,
-                 "ODD": int(strip.height * dims["OUT_W"] % 2 or (dims["OUT_H"] % strip.height * dims["OUT_W"]) % 2),
+                 "COLUMNS": int(strip.columns), "STRIP_H": strip.height, "STRIP_W": strip.width,
+                 "ROW_BYTES": strip.nbytes,
+                 "LONE": int(not strip.columns and 1 in (strip.height, dims["OUT_H"] % strip.height)
+                             and 1 in (strip.width, dims["OUT_W"] % strip.width)),
                  "PADDED": int(padded), "LENGTH": dims["IN_C"] if strip.columns else length,
                  "TO_STEP": dims["KERNEL_H"] * dims["IN_C"] if strip.columns else strip.pitch,
                  "FROM_STEP": dims["IN_C"] * (1 if strip.columns else dims["STRIDE_W"])}
         size = ("BATCH", "IN_H", "IN_W", "IN_C", "OUT_H", "OUT_W", "OUT_C", "KERNEL_H", "KERNEL_W", "STRIDE_H",
                 "STRIDE_W", "DILATION_H", "PAD_TOP", "PAD_LEFT", "DEPTH", "COLUMNS", "STRIP_H", "STRIP_W", "ROW_BYTES",
-                "ODD", "PADDED", "LENGTH", "TO_STEP", "FROM_STEP")
+                "LONE", "PADDED", "LENGTH", "TO_STEP", "FROM_STEP")
         used = {CONTIGUOUS: ("PIXELS", "OUT_C", "STRIP"), SPREAD: size, SINGLE: (
             "BATCH", "IN_H", "IN_W", "IN_C", "OUT_H", "OUT_W", "OUT_C", "KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W",
             "DILATION_H", "DILATION_W", "PAD_TOP", "PAD_LEFT", "GROUPS", "GROUP_IN_C", "GROUP_OUT_C", "PIXELS", "STRIP",
@@ -134,23 +136,22 @@ def _strip(site: Site) -> _Strip:
     most = max(2, min(STRIP_BYTES // pitch, MOST_PIXELS) // 2 * 2)
     padding = mve_matrix.VECTOR * mve_matrix.blocks(depth)
     if _op(site).groups > 1 or window.dilation[1] > 1:
-        pixels = min(most, out[1] * out[2] + out[1] * out[2] % 2)
+        pixels = min(most, max(2, out[1] * out[2]))
         pieces = _op(site).groups * window.kernel[0] * window.kernel[1]
         return _Strip(SINGLE, False, 1, pixels, pitch, (pixels - 1) * pitch + padding, 40 + 18.0 * pieces)
     if window.kernel == window.stride == (1, 1) and not any(window.pads) and depth % 4 == 0:
-        pixels = out[0] * out[1] * out[2]
-        pixels = min(most, pixels + pixels % 2)
+        pixels = min(most, max(2, out[0] * out[1] * out[2]))
         return _Strip(CONTIGUOUS, False, 1, pixels, pitch, (pixels - 1) * pitch + padding, 3.0 * depth / 16)
     height, width = _rows(most, out[1], out[2])
     pixels = height * width
-    spread = _Strip(SPREAD, False, height, width, pitch, (pixels + pixels % 2 - 1) * pitch + padding,
+    spread = _Strip(SPREAD, False, height, width, pitch, (max(pixels, 2) - 1) * pitch + padding,
                     6.0 * window.kernel[0] * -(-window.kernel[1] * in_c // 16))
     column = window.kernel[0] * in_c
     pitch = column * window.stride[1]
-    if pitch % 4 or out[2] < 2:
-        return spread
     _, width = _rows(max(2, min(STRIP_BYTES // pitch, MOST_PIXELS) // 2 * 2), 1, out[2])
-    span = (width + width % 2 - 1) * window.stride[1] + window.kernel[1]
+    if pitch % 4 or 1 in (width, out[2] % width):
+        return spread
+    span = (width - 1) * window.stride[1] + window.kernel[1]
     nbytes = (span - window.kernel[1]) * column + padding
     waste = (out[2] % 2) / out[2] * 8 * mve_matrix.blocks(depth) * out[3] / 4
     columns = _Strip(SPREAD, True, 1, width, pitch, -(-max(nbytes, span * column) // 4) * 4,
