@@ -28,6 +28,7 @@ C99 = Isa("c99", "aot_simd_c99.h", block=1, rows=2, tile=2)
 DSP = Isa("dsp", "aot_simd_dsp.h", block=4, rows=2, tile=3, features=("dsp",))
 THUMB1 = Isa("thumb1", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("mul32", "thumb1"))
 RV32 = Isa("rv32", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("mul32",))
+MVE = Isa("mve", "aot_simd_dsp.h", block=4, rows=2, tile=3, features=("dsp", "mve"))
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ TARGETS: dict[str, Target] = {t.name: t for t in (
     Target("cortex-m33", "Arm Cortex-M33 with DSP instructions", DSP, _ARM,
            ("-mcpu=cortex-m33", "-mthumb", "-mfloat-abi=soft"), 8, ("qemu-system-arm", "-M", "mps2-an505"),
            "mps2-an505"),
-    Target("cortex-m55", "Arm Cortex-M55", DSP, _ARM,
+    Target("cortex-m55", "Arm Cortex-M55 with Helium (MVE)", MVE, _ARM,
            ("-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"), 8, ("qemu-system-arm", "-M", "mps3-an547"), "mps3"),
     Target("rv32imc", "RISC-V RV32IMC", RV32, _RISCV,
            ("-march=rv32imc", "-mabi=ilp32"), 8, ("qemu-system-riscv32", "-M", "virt", "-bios", "none"), "virt",

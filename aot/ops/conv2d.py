@@ -160,7 +160,10 @@ class Conv2d(Op):
         return 2 * site.isa.tile * self._depth(site)[1]
 
     def overlap(self, site: Site, index: int) -> Overlap | None:
-        # Pixels are computed in tiles, in order; a tile's inputs are all read before its outputs are written.
+        return self.tiled_overlap(site, index, site.isa.tile)
+
+    def tiled_overlap(self, site: Site, index: int, tile: int) -> Overlap | None:
+        """For kernels that take ``tile`` pixels at a time, in order, and read all their inputs before they write."""
         n, height, width, in_c = site.inputs[0].type.shape
         _, oh, ow, out_c = site.output.type.shape
         if n != 1 or self.groups != 1 or index != 0:
@@ -168,7 +171,7 @@ class Conv2d(Op):
         y = np.maximum(np.arange(oh) * self.window.stride[0] - self.window.pads[0], 0)
         x = np.maximum(np.arange(ow) * self.window.stride[1] - self.window.pads[1], 0)
         first = ((np.minimum(y, height)[:, None] * width + np.minimum(x, width)[None, :]) * in_c).reshape(-1)
-        ends = np.minimum(np.arange(site.isa.tile, oh * ow + site.isa.tile, site.isa.tile), oh * ow)
+        ends = np.minimum(np.arange(tile, oh * ow + tile, tile), oh * ow)
         needed = np.minimum.accumulate(first[::-1])[::-1]  # lowest byte which this pixel or a later one reads
         live = ends[:-1]
         return Overlap(int((live * out_c - needed[live]).max(initial=-height * width * in_c)))

@@ -23,7 +23,7 @@ from aot.ops import OPS
 from aot.ops.base import Case, Site
 from aot.targets import TARGETS
 
-TARGET = {f: t for t in battery.ISAS.values() for f in TARGETS[t].isa.features}
+TARGET = {f: t for t in reversed(battery.ISAS.values()) for f in TARGETS[t].isa.features}
 KERNEL_IDS = [k.name for k in KERNELS]
 ON_BOARDS = [(k, b) for k in KERNELS for b in boards.BOARDS if k.feature in TARGETS[b].isa.features]
 bounded = settings(deadline=None, derandomize="CI" in os.environ, phases=[Phase.explicit, Phase.reuse, Phase.generate],
