@@ -104,7 +104,7 @@ def bench(net: Net, timeout: float = TIMEOUT) -> Bench:
     layers = tuple(Layer(row.name, row.op, row.macs, count)
                    for row, count in zip(net.report.rows, ran[0].layers, strict=True))
     return Bench(net.name, net.target.name, net.options.optimize, ran[0].instructions, net.report.macs, emulation.code,
-                 emulation.weights, max(net.plan.size, 1), emulation.static, max(r.stack for r in ran), layers,
+                 emulation.weights, net.report.arena, emulation.static, max(r.stack for r in ran), layers,
                  ran[0].overhead, len(inputs), sum(y.size for r in ran for y in r.outputs.values()))
 
 

@@ -71,9 +71,23 @@ Name = Annotated[str | None, typer.Option(help="C identifier; default: the model
 Optimize = Annotated[Goal, typer.Option(help="What to favour.")]
 Format = Annotated[Precision, typer.Option(help="Number format.")]
 Calibration = Annotated[Method, typer.Option(help="How ranges are chosen from the calibration samples.")]
-Ram = Annotated[int | None, typer.Option(metavar="BYTES", help="Refuse a network that needs more arena.")]
-Flash = Annotated[int | None, typer.Option(metavar="BYTES", help="Refuse a network that needs more for its weights.")]
+Ram = Annotated[int | None, typer.Option(metavar="BYTES", min=0, help="Refuse a network that needs more arena.")]
+Flash = Annotated[int | None, typer.Option(metavar="BYTES", min=0,
+                                           help="Refuse a network that needs more for its weights.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - for stdout.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        _out.print(f"aot {aot.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    """Compile neural networks to fixed-point C for microcontrollers."""
 
 
 @app.command("compile")
@@ -159,6 +173,9 @@ def main() -> None:
     except AotError as error:
         for problem in error.problems:
             _err.print(f"[bold red]error:[/] {escape(str(problem))}")
+        sys.exit(1)
+    except MemoryError:
+        _err.print("[bold red]error:[/] the memory of this machine is not enough for this model")
         sys.exit(1)
     except OSError as error:
         with suppress(OSError):

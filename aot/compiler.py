@@ -13,7 +13,7 @@ from aot import data as sample_data
 from aot import frontend, host
 from aot.calibrate import DEFAULT_METHOD, Calibration, calibrate
 from aot.emit import emit
-from aot.errors import AotError
+from aot.errors import AotError, Problem
 from aot.interpret import run_float, run_quantized
 from aot.ir import Array, Graph
 from aot.names import title
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     import onnx
 
 GOLDEN_VECTORS = 3
+#: Elements of the largest tensor that is computed at run time.
+MOST_ELEMENTS = 1 << 24
 #: The float graph must agree with ONNX Runtime on this many calibration samples, within this share of the range.
 CHECKED_SAMPLES = 3
 FLOAT_TOLERANCE = 1e-3
@@ -68,6 +70,9 @@ class Net:
     report: Report
     golden: tuple[tuple[Mapping[str, Array], Mapping[str, Array]], ...]
 
+    def __repr__(self) -> str:
+        return f"<Net {self.name} for {self.target.name}: {len(self.program.steps)} layers, arena {self.report.arena}>"
+
     def run(self, x: Array | Mapping[str, Array]) -> Any:
         """The generated C on this machine: float in, float out.
 
@@ -89,7 +94,7 @@ class Net:
 
     def write(self, folder: str | Path) -> None:
         """Write the generated project; the folder holds all of it, or is left as it was."""
-        write(self.files, Path(folder))
+        write(self.files, Path(folder), mark="report.json")
 
     def _stack(self, x: Array | Mapping[str, Array]) -> tuple[dict[str, Array], bool]:
         """Inputs as [samples, *shape], and whether the caller stacked them."""
@@ -141,6 +146,7 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
         raise AotError("int8 needs calibration data to know the range of every layer, and none was given",
                        "pass samples of the model's input: --data CALIB.npz, or data=array in Python")
     float_graph = run_passes(loaded.graph)
+    _sizes(float_graph)
     samples = sample_data.load(data, float_graph, "the calibration data")
     oracle = Oracle(loaded.model)
     _agree(float_graph, oracle, samples)
@@ -171,12 +177,27 @@ def _options(given: Mapping[str, Any]) -> Options:
     unknown = sorted(set(given) - set(Options.__dataclass_fields__))
     if unknown:
         raise AotError(f"unknown option {', '.join(unknown)}", f"options: {', '.join(Options.__dataclass_fields__)}")
+    for key, value in given.items():
+        kinds = (int,) if key in ("ram", "flash") else (str,)
+        if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+            raise AotError(f"option {key} is {value!r}",
+                           f"it takes {'a number of bytes' if int in kinds else 'a name'}")
     chosen = Options(**{k: v for k, v in given.items() if v is not None})
     if chosen.optimize not in OPTIMIZE_FLAGS:
         raise AotError(f"unknown optimization goal {chosen.optimize!r}", f"choose from {', '.join(OPTIMIZE_FLAGS)}")
     if chosen.precision != "int8":
         raise AotError(f"precision {chosen.precision!r} is not supported", "int8 is the only precision so far")
     return chosen
+
+
+def _sizes(graph: Graph) -> None:
+    """Refuse tensors that no device of the kind could hold, before anything computes them."""
+    problems = tuple(
+        Problem(f"{node.op.name} computes {size:,} elements, at most {MOST_ELEMENTS:,} are supported",
+                "a microcontroller has no room for it; use smaller inputs or less padding", " + ".join(node.origin))
+        for node in graph.nodes if (size := graph.values[node.output].type.size) > MOST_ELEMENTS)
+    if problems:
+        raise AotError(problems=problems)
 
 
 def _agree(graph: Graph, oracle: Oracle, samples: sample_data.Samples) -> None:

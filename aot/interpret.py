@@ -17,12 +17,16 @@ def site(graph: Graph, node: Node, isa: Isa = C99) -> Site:
 
 
 def walk_float(graph: Graph, inputs: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
-    """Name and float32 data of every node's output, in order, for one sample in the inputs' own shapes."""
-    data = {n: v.data for n, v in graph.values.items() if v.data is not None}
+    """Name and float32 data of every node's output, in order, for one sample in the inputs' own shapes.
+
+    Each operator computes in float64 and is then rounded: the order in which a machine adds, which depends on its
+    processor and on the number of threads, stays invisible.
+    """
+    data: dict[str, Array] = {n: np.asarray(v.data, np.float64) for n, v in graph.values.items() if v.data is not None}
     data.update({n: np.asarray(x, np.float32) for n, x in inputs.items()})
     last = {i: k for k, node in enumerate(graph.nodes) for i in node.inputs}
     for k, node in enumerate(graph.nodes):
-        y = np.asarray(node.op.reference(*(data[i] for i in node.inputs)), np.float32)
+        y = np.asarray(node.op.reference(*(np.asarray(data[i], np.float64) for i in node.inputs)), np.float32)
         data[node.output] = y
         yield node.output, y
         for name in node.inputs:

@@ -11,8 +11,10 @@ from pathlib import Path
 from aot.errors import AotError
 
 
-def write(files: Mapping[str, str], folder: Path) -> None:
+def write(files: Mapping[str, str], folder: Path, mark: str = "") -> None:
     """Write all files below the folder, which is made if needed. Other files in it are left alone.
+
+    ``mark``: a file by which a folder of ours is known; where it is missing, no other file is replaced.
 
     Everything is written to a hidden folder first, and moved from there. If that fails, an AotError says why, and
     everything is as it was.
@@ -20,6 +22,8 @@ def write(files: Mapping[str, str], folder: Path) -> None:
     try:
         if folder.exists() and not folder.is_dir():
             raise AotError(f"{folder} exists and is not a folder", "choose another output folder")
+        if mark and not (folder / mark).is_file():
+            _refuse_strangers(files, folder)
         with ExitStack() as undo:  # what to do, last first, if anything fails
             _make(folder.absolute().parent, undo)
             # inside the folder if there is one: the one above may belong to someone else, or to another disk
@@ -39,6 +43,14 @@ def write(files: Mapping[str, str], folder: Path) -> None:
     except OSError as error:
         raise AotError(f"cannot write to {folder}: {error.strerror or error}",
                        "choose a folder that you may write to") from error
+
+
+def _refuse_strangers(files: Mapping[str, str], folder: Path) -> None:
+    """An AotError if a file would be replaced."""
+    there = [path for path in files if (folder / path).exists()]
+    if there:
+        raise AotError(f"{', '.join(there)} in {folder} would be replaced, and this program did not write it",
+                       "choose another output folder, or remove what is there")
 
 
 def _make(folder: Path, undo: ExitStack) -> None:

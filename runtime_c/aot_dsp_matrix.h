@@ -118,10 +118,8 @@ AOT_INLINE void aot_matrix_widen_one(uint32_t *row, const int8_t *from, int32_t 
     "strb " sum ", " place "\n"
 
 /* Three pixels times pairs of output channels, requantized and saturated to int8. */
-__attribute__((naked, noinline, unused)) static void aot_matrix_pairs(const uint32_t *stream AOT_UNUSED,
-                                                                      const uint32_t *tile AOT_UNUSED,
-                                                                      int8_t *output AOT_UNUSED,
-                                                                      const aot_matrix *layer AOT_UNUSED)
+AOT_ASSEMBLY static void aot_matrix_pairs(const uint32_t *stream AOT_UNUSED, const uint32_t *tile AOT_UNUSED,
+                                          int8_t *output AOT_UNUSED, const aot_matrix *layer AOT_UNUSED)
 {
     __asm__(
         ".syntax unified\n"
@@ -142,8 +140,7 @@ __attribute__((naked, noinline, unused)) static void aot_matrix_pairs(const uint
         "ldr pc, [sp, #24]\n"
         ".p2align 2\n"
         "2:\n"
-        AOT_MATRIX_PAIR_BLOCK AOT_MATRIX_PAIR_BLOCK AOT_MATRIX_PAIR_BLOCK AOT_MATRIX_PAIR_BLOCK
-        AOT_MATRIX_PAIR_BLOCK AOT_MATRIX_PAIR_BLOCK AOT_MATRIX_PAIR_BLOCK AOT_MATRIX_PAIR_BLOCK
+        ".rept 8\n" AOT_MATRIX_PAIR_BLOCK ".endr\n"
         "subs r2, r2, #1\n bne 2b\n"
         "ldmia r0!, {r3, r4}\n"
         "ldmia sp, {r1, r2, r5, r6}\n"  /* pixel1, pixel2, offset, output */
@@ -171,22 +168,15 @@ __attribute__((naked, noinline, unused)) static void aot_matrix_pairs(const uint
 /* Its inputs, widened before or now. */
 #define AOT_MATRIX_WIDE "ldmia r1!, {r7, r8}\n"
 #define AOT_MATRIX_BYTES "ldr r8, [r1], #4\n sxtb16 r7, r8, ror #8\n rev16 r8, r8\n eor r8, r8, #0x007F007F\n"
-#define AOT_MATRIX_ROWS_EIGHT(inputs)                                                                           \
-    AOT_MATRIX_ROWS_BLOCK(inputs) AOT_MATRIX_ROWS_BLOCK(inputs)                                                 \
-    AOT_MATRIX_ROWS_BLOCK(inputs) AOT_MATRIX_ROWS_BLOCK(inputs)                                                 \
-    AOT_MATRIX_ROWS_BLOCK(inputs) AOT_MATRIX_ROWS_BLOCK(inputs)                                                 \
-    AOT_MATRIX_ROWS_BLOCK(inputs) AOT_MATRIX_ROWS_BLOCK(inputs)
 /* From blocks in `blocks`: turns of a loop over eight in r4, in r5 where the first turn starts, skipping some. */
 #define AOT_MATRIX_ENTRY(blocks, bytes, loop)                                                                   \
     "add r4, " blocks ", #7\n lsr r4, r4, #3\n rsb r5, " blocks ", r4, lsl #3\n"                                \
     "movs r6, #" bytes "\n mul r5, r5, r6\n adr.w r6, " loop "\n add r5, r5, r6\n orr r5, r5, #1\n"
 
 /* One pixel times `fours` times four rows of weights: first blocks of bytes, then widened ones; as above. */
-__attribute__((naked, noinline, unused)) static void aot_matrix_rows(const uint32_t *stream AOT_UNUSED,
-                                                                     const int8_t *bytes AOT_UNUSED,
-                                                                     const uint32_t *wide AOT_UNUSED,
-                                                                     int8_t *output AOT_UNUSED,
-                                                                     const aot_rows *layer AOT_UNUSED)
+AOT_ASSEMBLY static void aot_matrix_rows(const uint32_t *stream AOT_UNUSED, const int8_t *bytes AOT_UNUSED,
+                                         const uint32_t *wide AOT_UNUSED, int8_t *output AOT_UNUSED,
+                                         const aot_rows *layer AOT_UNUSED)
 {
     __asm__(
         ".syntax unified\n"
@@ -209,14 +199,14 @@ __attribute__((naked, noinline, unused)) static void aot_matrix_rows(const uint3
         "bx r3\n"
         ".p2align 2\n"
         "2:\n"
-        AOT_MATRIX_ROWS_EIGHT(AOT_MATRIX_BYTES)
+        ".rept 8\n" AOT_MATRIX_ROWS_BLOCK(AOT_MATRIX_BYTES) ".endr\n"
         "subs r2, r2, #1\n bne 2b\n"
         "9:\n"
         "ldrd r1, r2, [sp, #12]\n"
         "ldr pc, [sp, #20]\n"
         ".p2align 2\n"
         "3:\n"
-        AOT_MATRIX_ROWS_EIGHT(AOT_MATRIX_WIDE)
+        ".rept 8\n" AOT_MATRIX_ROWS_BLOCK(AOT_MATRIX_WIDE) ".endr\n"
         "subs r2, r2, #1\n bne 3b\n"
         "ldmia r0!, {r3, r4, r5, r6}\n"
         "ldrd r8, r7, [sp, #24]\n"      /* output, offset */

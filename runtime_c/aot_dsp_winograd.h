@@ -112,13 +112,10 @@ AOT_INLINE void aot_winograd_window(const int8_t *const pixels[AOT_WINOGRAD_PLAC
     "ldmia r0!, {r4, r5, r6, r7}\n ldmia r1!, {r2, r3, r12, lr}\n"                                              \
     "smlad r8, r4, r2, r8\n smlad r8, r5, r3, r8\n smlad r9, r4, r12, r9\n smlad r9, r5, lr, r9\n"              \
     "smlad r10, r6, r2, r10\n smlad r10, r7, r3, r10\n smlad r11, r6, r12, r11\n smlad r11, r7, lr, r11\n"
-#define AOT_WINOGRAD_STEPS_5 AOT_WINOGRAD_STEP AOT_WINOGRAD_STEP AOT_WINOGRAD_STEP AOT_WINOGRAD_STEP AOT_WINOGRAD_STEP
 
 /* Two output channels at two windows, for each of the 36 places: four sums each, channel by channel. */
-__attribute__((naked, noinline, unused)) static void aot_winograd_sums(const uint32_t *weights AOT_UNUSED,
-                                                                       const uint32_t *tile AOT_UNUSED,
-                                                                       uint32_t *sums AOT_UNUSED,
-                                                                       int32_t fours AOT_UNUSED)
+AOT_ASSEMBLY static void aot_winograd_sums(const uint32_t *weights AOT_UNUSED, const uint32_t *tile AOT_UNUSED,
+                                           uint32_t *sums AOT_UNUSED, int32_t fours AOT_UNUSED)
 {
     __asm__(
         ".syntax unified\n"
@@ -136,7 +133,7 @@ __attribute__((naked, noinline, unused)) static void aot_winograd_sums(const uin
         "ldr pc, [sp, #4]\n"
         ".p2align 2\n"
         "2:\n"
-        AOT_WINOGRAD_STEPS_5 AOT_WINOGRAD_STEPS_5 AOT_WINOGRAD_STEPS_5
+        ".rept 15\n" AOT_WINOGRAD_STEP ".endr\n"
         "ldr r2, [sp]\n ldr r3, [sp, #8]\n"
         "stmia r2!, {r8, r9, r10, r11}\n"
         "cmp r2, r3\n str r2, [sp]\n bne 1b\n"

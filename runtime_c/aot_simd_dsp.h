@@ -17,6 +17,12 @@ enum { AOT_TILE = 3 };
 #if defined(__ARM_FEATURE_DSP) && (__ARM_FEATURE_DSP == 1) && defined(__GNUC__)
 #define AOT_ARM_DSP 1
 #define AOT_UNUSED __attribute__((unused)) /* for what only assembly reads */
+/* A function which is all assembly: the compiler must add nothing to it. */
+#if defined(__clang__) || (__GNUC__ >= 11)
+#define AOT_ASSEMBLY __attribute__((naked, noinline, unused, no_stack_protector))
+#else
+#define AOT_ASSEMBLY __attribute__((naked, noinline, unused, optimize("no-stack-protector")))
+#endif
 #else
 #define AOT_ARM_DSP 0
 #endif

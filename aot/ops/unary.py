@@ -105,7 +105,7 @@ class Unary(Op):
                       for i, key in ((1, "min"), (2, "max"))]
             low, high = (default if v is None else float(np.asarray(v).reshape(-1)[0])
                          for v, default in zip(bounds, (-np.inf, np.inf), strict=True))
-            op = cls("clip", (low, max(low, high)))
+            op = cls("clip", (min(low, high), high))  # ONNX: the upper bound wins
         elif node.op_type == "Gelu":
             op = cls("gelu_tanh" if node.attr("approximate", "none") == "tanh" else "gelu")
         elif node.op_type == "Pow":

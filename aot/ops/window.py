@@ -18,6 +18,10 @@ Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]
 
 
+#: The largest kernel, stride, dilation or padding that is taken to be meant.
+LARGEST = 32767
+
+
 @dataclass(frozen=True)
 class Window:
     """A 2-D window: kernel, stride and dilation as (height, width), padding as (top, left, bottom, right)."""
@@ -94,6 +98,9 @@ def read_window(node: OnnxNode, kernel: tuple[int, ...], spatial: tuple[int, ...
         raise AotError(f"kernel, strides and dilations must each have {rank} numbers for this input")
     if min(kernel + strides + dilations) < 1:
         raise AotError(f"kernel {kernel}, strides {strides} and dilations {dilations} must be positive")
+    if max(kernel + strides + dilations + tuple(node.attr("pads") or ())) > LARGEST:
+        raise AotError(f"kernel {kernel}, strides {strides}, dilations {dilations} and pads "
+                       f"{tuple(node.attr('pads') or ())} must not exceed {LARGEST}")
     extents = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     mode = str(node.attr("auto_pad", "NOTSET"))
     if mode in ("SAME_UPPER", "SAME_LOWER"):

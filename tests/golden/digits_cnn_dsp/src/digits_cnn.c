@@ -13,8 +13,8 @@
 #endif
 /* Slides a filter over a plane with 32 bytes a row: 14 x 14 outputs, stride 1. */
 #if AOT_ARM_DSP
-__attribute__((naked, noinline)) static void plane_3x3_stride1_14x14_pitch16_step8_112(const int16_t *plane AOT_UNUSED, int8_t *output AOT_UNUSED,
-                                                            const aot_plane_filter *filter AOT_UNUSED)
+AOT_ASSEMBLY static void plane_3x3_stride1_14x14_pitch16_step8_112(
+    const int16_t *plane AOT_UNUSED, int8_t *output AOT_UNUSED, const aot_plane_filter *filter AOT_UNUSED)
 {
     __asm__(
         ".syntax unified\n"
@@ -23,7 +23,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_14x14_pitch16_ste
         "ldmia sp, {r2-r7}\n"
         "movw r12, #14\n str r12, [sp, #40]\n"
         "1:\n"
-        "ldr r8, [r0]\n ldr r9, [r0, #32]\n ldr r10, [r0, #64]\n"
+        "ldr r8, [r0]\n ldr r9, [r0, #32]\n ldr r10, [r0, #64]\n");
+    __asm__(
         "ldrd r12, lr, [sp, #24]\n"
         "ldr r11, [r0, #4]\n"
         "smlad r12, r8, r2, r12\n smlabt r12, r11, r3, r12\n"
@@ -37,7 +38,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_14x14_pitch16_ste
         "ldrd r10, r7, [sp, #32]\n"
         "smmlar r12, r12, r10, r7\n ssat r12, #8, r12\n strb r12, [r1, #0]\n"
         "smmlar lr, lr, r10, r7\n ssat lr, #8, lr\n strb lr, [r1, #8]\n"
-        "ldr r7, [sp, #20]\n"
+        "ldr r7, [sp, #20]\n");
+    __asm__(
         "ldrd r12, lr, [sp, #24]\n"
         "ldr r10, [r0, #8]\n"
         "smlad r12, r11, r2, r12\n smlabt r12, r10, r3, r12\n"
@@ -51,7 +53,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_14x14_pitch16_ste
         "ldrd r9, r7, [sp, #32]\n"
         "smmlar r12, r12, r9, r7\n ssat r12, #8, r12\n strb r12, [r1, #16]\n"
         "smmlar lr, lr, r9, r7\n ssat lr, #8, lr\n strb lr, [r1, #24]\n"
-        "ldr r7, [sp, #20]\n"
+        "ldr r7, [sp, #20]\n");
+    __asm__(
         "ldrd r12, lr, [sp, #24]\n"
         "ldr r9, [r0, #12]\n"
         "smlad r12, r10, r2, r12\n smlabt r12, r9, r3, r12\n"
@@ -65,7 +68,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_14x14_pitch16_ste
         "ldrd r8, r7, [sp, #32]\n"
         "smmlar r12, r12, r8, r7\n ssat r12, #8, r12\n strb r12, [r1, #32]\n"
         "smmlar lr, lr, r8, r7\n ssat lr, #8, lr\n strb lr, [r1, #40]\n"
-        "ldr r7, [sp, #20]\n"
+        "ldr r7, [sp, #20]\n");
+    __asm__(
         "ldrd r12, lr, [sp, #24]\n"
         "ldr r8, [r0, #16]\n"
         "smlad r12, r9, r2, r12\n smlabt r12, r8, r3, r12\n"
@@ -79,7 +83,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_14x14_pitch16_ste
         "ldrd r11, r7, [sp, #32]\n"
         "smmlar r12, r12, r11, r7\n ssat r12, #8, r12\n strb r12, [r1, #48]\n"
         "smmlar lr, lr, r11, r7\n ssat lr, #8, lr\n strb lr, [r1, #56]\n"
-        "ldr r7, [sp, #20]\n"
+        "ldr r7, [sp, #20]\n");
+    __asm__(
         "ldrd r12, lr, [sp, #24]\n"
         "ldr r11, [r0, #20]\n"
         "smlad r12, r8, r2, r12\n smlabt r12, r11, r3, r12\n"
@@ -93,7 +98,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_14x14_pitch16_ste
         "ldrd r10, r7, [sp, #32]\n"
         "smmlar r12, r12, r10, r7\n ssat r12, #8, r12\n strb r12, [r1, #64]\n"
         "smmlar lr, lr, r10, r7\n ssat lr, #8, lr\n strb lr, [r1, #72]\n"
-        "ldr r7, [sp, #20]\n"
+        "ldr r7, [sp, #20]\n");
+    __asm__(
         "ldrd r12, lr, [sp, #24]\n"
         "ldr r10, [r0, #24]\n"
         "smlad r12, r11, r2, r12\n smlabt r12, r10, r3, r12\n"
@@ -107,7 +113,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_14x14_pitch16_ste
         "ldrd r9, r7, [sp, #32]\n"
         "smmlar r12, r12, r9, r7\n ssat r12, #8, r12\n strb r12, [r1, #80]\n"
         "smmlar lr, lr, r9, r7\n ssat lr, #8, lr\n strb lr, [r1, #88]\n"
-        "ldr r7, [sp, #20]\n"
+        "ldr r7, [sp, #20]\n");
+    __asm__(
         "ldrd r12, lr, [sp, #24]\n"
         "ldr r9, [r0, #28]\n"
         "smlad r12, r10, r2, r12\n smlabt r12, r9, r3, r12\n"
@@ -121,7 +128,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_14x14_pitch16_ste
         "ldrd r8, r7, [sp, #32]\n"
         "smmlar r12, r12, r8, r7\n ssat r12, #8, r12\n strb r12, [r1, #96]\n"
         "smmlar lr, lr, r8, r7\n ssat lr, #8, lr\n strb lr, [r1, #104]\n"
-        "ldr r7, [sp, #20]\n"
+        "ldr r7, [sp, #20]\n");
+    __asm__(
         "addw r0, r0, #32\n"
         "addw r1, r1, #112\n"
         "ldr r12, [sp, #40]\n subs r12, r12, #1\n str r12, [sp, #40]\n bne 1b\n"
@@ -146,8 +154,8 @@ static void plane_3x3_stride1_14x14_pitch16_step8_112(const int16_t *plane, int8
 #endif
 /* Slides a filter over a plane with 20 bytes a row: 7 x 7 outputs, stride 1. */
 #if AOT_ARM_DSP
-__attribute__((naked, noinline)) static void plane_3x3_stride1_7x7_pitch10_step24_168(const int16_t *plane AOT_UNUSED, int8_t *output AOT_UNUSED,
-                                                            const aot_plane_filter *filter AOT_UNUSED)
+AOT_ASSEMBLY static void plane_3x3_stride1_7x7_pitch10_step24_168(
+    const int16_t *plane AOT_UNUSED, int8_t *output AOT_UNUSED, const aot_plane_filter *filter AOT_UNUSED)
 {
     __asm__(
         ".syntax unified\n"
@@ -156,7 +164,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_7x7_pitch10_step2
         "ldmia sp, {r2-r7}\n"
         "movw r12, #7\n str r12, [sp, #40]\n"
         "1:\n"
-        "ldr r8, [r0]\n ldr r9, [r0, #20]\n ldr r10, [r0, #40]\n"
+        "ldr r8, [r0]\n ldr r9, [r0, #20]\n ldr r10, [r0, #40]\n");
+    __asm__(
         "ldrd r12, lr, [sp, #24]\n"
         "ldr r11, [r0, #4]\n"
         "smlad r12, r8, r2, r12\n smlabt r12, r11, r3, r12\n"
@@ -170,7 +179,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_7x7_pitch10_step2
         "ldrd r10, r7, [sp, #32]\n"
         "smmlar r12, r12, r10, r7\n ssat r12, #8, r12\n strb r12, [r1, #0]\n"
         "smmlar lr, lr, r10, r7\n ssat lr, #8, lr\n strb lr, [r1, #24]\n"
-        "ldr r7, [sp, #20]\n"
+        "ldr r7, [sp, #20]\n");
+    __asm__(
         "ldrd r12, lr, [sp, #24]\n"
         "ldr r10, [r0, #8]\n"
         "smlad r12, r11, r2, r12\n smlabt r12, r10, r3, r12\n"
@@ -184,7 +194,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_7x7_pitch10_step2
         "ldrd r9, r7, [sp, #32]\n"
         "smmlar r12, r12, r9, r7\n ssat r12, #8, r12\n strb r12, [r1, #48]\n"
         "smmlar lr, lr, r9, r7\n ssat lr, #8, lr\n strb lr, [r1, #72]\n"
-        "ldr r7, [sp, #20]\n"
+        "ldr r7, [sp, #20]\n");
+    __asm__(
         "ldrd r12, lr, [sp, #24]\n"
         "ldr r9, [r0, #12]\n"
         "smlad r12, r10, r2, r12\n smlabt r12, r9, r3, r12\n"
@@ -198,7 +209,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_7x7_pitch10_step2
         "ldrd r8, r7, [sp, #32]\n"
         "smmlar r12, r12, r8, r7\n ssat r12, #8, r12\n strb r12, [r1, #96]\n"
         "smmlar lr, lr, r8, r7\n ssat lr, #8, lr\n strb lr, [r1, #120]\n"
-        "ldr r7, [sp, #20]\n"
+        "ldr r7, [sp, #20]\n");
+    __asm__(
         "ldr r12, [sp, #24]\n"
         "ldr r8, [r0, #16]\n"
         "smlad r12, r9, r2, r12\n smlabt r12, r8, r3, r12\n"
@@ -208,6 +220,8 @@ __attribute__((naked, noinline)) static void plane_3x3_stride1_7x7_pitch10_step2
         "smlad r12, r11, r6, r12\n smlabt r12, r10, r7, r12\n"
         "ldrd r11, lr, [sp, #32]\n"
         "smmlar r12, r12, r11, lr\n ssat r12, #8, r12\n strb r12, [r1, #144]\n"
+    );
+    __asm__(
         "addw r0, r0, #20\n"
         "addw r1, r1, #168\n"
         "ldr r12, [sp, #40]\n subs r12, r12, #1\n str r12, [sp, #40]\n bne 1b\n"
