@@ -8,12 +8,6 @@
 #include "aot_dsp_matrix.h"
 #include "aot_dsp_plane.h"
 
-#if defined(__GNUC__)
-#define AOT_SMALL __attribute__((noinline, unused)) static
-#else
-#define AOT_SMALL static
-#endif
-
 /* The numbers of a layer. */
 typedef struct {
     int16_t in_h, in_w, in_c;
@@ -27,8 +21,8 @@ typedef struct {
 } aot_small_layer;
 
 /* Convolution: three output pixels at a time; `tile` has room for them and, behind, for a pixel's inputs as bytes. */
-AOT_SMALL void aot_small_conv2d(const aot_small_layer *s, const int8_t *input, int8_t *output, uint32_t *tile,
-                                const uint32_t *stream)
+AOT_FUNCTION void aot_small_conv2d(const aot_small_layer *s, const int8_t *input, int8_t *output, uint32_t *tile,
+                                   const uint32_t *stream)
 {
     int8_t *const row = (int8_t *)(tile + AOT_MATRIX_WORDS * s->blocks);
     const int32_t pixels = s->out_h * s->out_w;
@@ -60,9 +54,9 @@ AOT_SMALL void aot_small_conv2d(const aot_small_layer *s, const int8_t *input, i
 }
 
 /* Depthwise convolution 3x3 without dilation: each channel on a padded plane of `plane_h` rows of `pitch` halfwords. */
-AOT_SMALL void aot_small_depthwise(const aot_small_layer *s, const int8_t *input, int8_t *output, int16_t *plane,
-                                   int32_t plane_h, int32_t pitch, const int8_t *weights, const int32_t *biases,
-                                   const int32_t *multipliers)
+AOT_FUNCTION void aot_small_depthwise(const aot_small_layer *s, const int8_t *input, int8_t *output, int16_t *plane,
+                                      int32_t plane_h, int32_t pitch, const int8_t *weights, const int32_t *biases,
+                                      const int32_t *multipliers)
 {
     const int32_t rows = s->in_h < plane_h - s->pad_top ? s->in_h : plane_h - s->pad_top;
     const int32_t columns = s->in_w < pitch - s->pad_left ? s->in_w : pitch - s->pad_left;
