@@ -273,17 +273,18 @@ AOT_LAYER static void conv2d_0(const int8_t *input, int8_t *output, uint32_t *ti
                             aot_copy(row + place, from + ky * DILATION_H * IN_W * IN_C, KERNEL_W * IN_C);
                             place += KERNEL_W * IN_C;
                         }
-                    } else /* the window reaches into the padding */
-                    for (int32_t ky = 0; ky < KERNEL_H; ++ky) {
-                        const int32_t y = top + ky * DILATION_H;
-                        for (int32_t kx = 0; kx < KERNEL_W; ++kx) {
-                            const int32_t x = left + kx * DILATION_W;
-                            if (y >= 0 && y < IN_H && x >= 0 && x < IN_W) {
-                                aot_copy(row + place, input + (y * IN_W + x) * IN_C + group * GROUP_IN_C, GROUP_IN_C);
-                            } else {
-                                memset(row + place, IN_ZERO, GROUP_IN_C);
+                    } else { /* the window reaches into the padding */
+                        for (int32_t ky = 0; ky < KERNEL_H; ++ky) {
+                            const int32_t y = top + ky * DILATION_H;
+                            for (int32_t kx = 0; kx < KERNEL_W; ++kx) {
+                                const int32_t x = left + kx * DILATION_W;
+                                if (y >= 0 && y < IN_H && x >= 0 && x < IN_W) {
+                                    aot_copy(row + place, input + (y * IN_W + x) * IN_C + group * GROUP_IN_C, GROUP_IN_C);
+                                } else {
+                                    memset(row + place, IN_ZERO, GROUP_IN_C);
+                                }
+                                place += GROUP_IN_C;
                             }
-                            place += GROUP_IN_C;
                         }
                     }
                     aot_matrix_widen(tile + p, row, BLOCKS);
