@@ -98,6 +98,17 @@ AOT_INLINE void aot_matrix_widen_one(uint32_t *row, const int8_t *from, int32_t 
 
 #if AOT_ARM_DSP
 
+/* Blocks in the body of a loop: their number, its logarithm, and one less. */
+#if defined(__OPTIMIZE_SIZE__)
+#define AOT_MATRIX_UNROLL "2"
+#define AOT_MATRIX_UNROLL_SHIFT "1"
+#define AOT_MATRIX_UNROLL_LESS_ONE "1"
+#else
+#define AOT_MATRIX_UNROLL "8"
+#define AOT_MATRIX_UNROLL_SHIFT "3"
+#define AOT_MATRIX_UNROLL_LESS_ONE "7"
+#endif
+
 /* One block of a pair of channels: r3 r4 weights, r5-r7 inputs of three pixels, r8-r10 and r11 r12 lr sums. */
 #define AOT_MATRIX_PAIR_BLOCK                                                                                   \
     "ldmia r0!, {r3, r4}\n"                                                                                     \
@@ -128,9 +139,9 @@ AOT_ASSEMBLY static void aot_matrix_pairs(const uint32_t *stream AOT_UNUSED, con
         "ldmia r3, {r4-r8}\n"           /* pixel1, pixel2, offset, blocks, pairs */
         "stmia sp, {r4-r6}\n"           /* 0 pixel1, 4 pixel2, 8 offset */
         "strd r2, r1, [sp, #12]\n"      /* 12 output, 16 tile */
-        "add r4, r7, #7\n lsr r4, r4, #3\n"
-        "str r4, [sp, #20]\n"           /* 20 turns of the loop over eight blocks */
-        "rsb r5, r7, r4, lsl #3\n"      /* as many blocks are skipped in the first turn, of 62 bytes each */
+        "add r4, r7, #" AOT_MATRIX_UNROLL_LESS_ONE "\n lsr r4, r4, #" AOT_MATRIX_UNROLL_SHIFT "\n"
+        "str r4, [sp, #20]\n"           /* 20 turns of the loop */
+        "rsb r5, r7, r4, lsl #" AOT_MATRIX_UNROLL_SHIFT "\n" /* as many blocks are skipped in the first turn, of 62 bytes each */
         "movs r6, #62\n mul r5, r5, r6\n adr.w r6, 2f\n add r5, r5, r6\n orr r5, r5, #1\n"
         "strd r5, r8, [sp, #24]\n"      /* 24 where the first turn starts, 28 pairs */
         "1:\n"
@@ -140,7 +151,7 @@ AOT_ASSEMBLY static void aot_matrix_pairs(const uint32_t *stream AOT_UNUSED, con
         "ldr pc, [sp, #24]\n"
         ".p2align 2\n"
         "2:\n"
-        ".rept 8\n" AOT_MATRIX_PAIR_BLOCK ".endr\n"
+        ".rept " AOT_MATRIX_UNROLL "\n" AOT_MATRIX_PAIR_BLOCK ".endr\n"
         "subs r2, r2, #1\n bne 2b\n"
         "ldmia r0!, {r3, r4}\n"
         "ldmia sp, {r1, r2, r5, r6}\n"  /* pixel1, pixel2, offset, output */
@@ -168,9 +179,10 @@ AOT_ASSEMBLY static void aot_matrix_pairs(const uint32_t *stream AOT_UNUSED, con
 /* Its inputs, widened before or now. */
 #define AOT_MATRIX_WIDE "ldmia r1!, {r7, r8}\n"
 #define AOT_MATRIX_BYTES "ldr r8, [r1], #4\n sxtb16 r7, r8, ror #8\n rev16 r8, r8\n eor r8, r8, #0x007F007F\n"
-/* From blocks in `blocks`: turns of a loop over eight in r4, in r5 where the first turn starts, skipping some. */
+/* From blocks in `blocks`: turns of the loop in r4, in r5 where the first turn starts, skipping some. */
 #define AOT_MATRIX_ENTRY(blocks, bytes, loop)                                                                   \
-    "add r4, " blocks ", #7\n lsr r4, r4, #3\n rsb r5, " blocks ", r4, lsl #3\n"                                \
+    "add r4, " blocks ", #" AOT_MATRIX_UNROLL_LESS_ONE "\n lsr r4, r4, #" AOT_MATRIX_UNROLL_SHIFT "\n"           \
+    "rsb r5, " blocks ", r4, lsl #" AOT_MATRIX_UNROLL_SHIFT "\n"                                                \
     "movs r6, #" bytes "\n mul r5, r5, r6\n adr.w r6, " loop "\n add r5, r5, r6\n orr r5, r5, #1\n"
 
 /* One pixel times `fours` times four rows of weights: first blocks of bytes, then widened ones; as above. */
@@ -199,14 +211,14 @@ AOT_ASSEMBLY static void aot_matrix_rows(const uint32_t *stream AOT_UNUSED, cons
         "bx r3\n"
         ".p2align 2\n"
         "2:\n"
-        ".rept 8\n" AOT_MATRIX_ROWS_BLOCK(AOT_MATRIX_BYTES) ".endr\n"
+        ".rept " AOT_MATRIX_UNROLL "\n" AOT_MATRIX_ROWS_BLOCK(AOT_MATRIX_BYTES) ".endr\n"
         "subs r2, r2, #1\n bne 2b\n"
         "9:\n"
         "ldrd r1, r2, [sp, #12]\n"
         "ldr pc, [sp, #20]\n"
         ".p2align 2\n"
         "3:\n"
-        ".rept 8\n" AOT_MATRIX_ROWS_BLOCK(AOT_MATRIX_WIDE) ".endr\n"
+        ".rept " AOT_MATRIX_UNROLL "\n" AOT_MATRIX_ROWS_BLOCK(AOT_MATRIX_WIDE) ".endr\n"
         "subs r2, r2, #1\n bne 3b\n"
         "ldmia r0!, {r3, r4, r5, r6}\n"
         "ldrd r8, r7, [sp, #24]\n"      /* output, offset */

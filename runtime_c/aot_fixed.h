@@ -13,6 +13,14 @@
 #define AOT_RUNTIME_VERSION 1
 
 /*
+ * GCC 12.2 selects wrong lanes where it makes vectors for MVE out of plain C by a constant mask. What gains from vectors
+ * is written with them here, so that nothing is lost without its attempts.
+ */
+#if defined(__ARM_FEATURE_MVE) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-tree-vectorize", "no-tree-slp-vectorize")
+#endif
+
+/*
  * Every layer is a function of its own, so that it can be found in a map file, a debugger or a profile. An AOT_FUNCTION
  * is one that layers share.
  */

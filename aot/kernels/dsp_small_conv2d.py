@@ -1,0 +1,36 @@
+"""Convolution for Arm DSP in little code."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from aot.ir import Array
+from aot.kernels import dsp_matrix
+from aot.kernels.dsp_conv2d import PIXELS, DspConv2d
+from aot.kernels.dsp_small import FIELDS, Small
+from aot.ops.base import Site
+from aot.ops.conv2d import Conv2d
+
+
+class DspSmallConv2d(Small):
+    """As the kernel for single layers, one group of channels."""
+
+    name: ClassVar[str] = "conv2d.dsp_small"
+    op: ClassVar[str] = "conv2d"
+
+    def fits(self, site: Site) -> bool:
+        assert isinstance(site.node.op, Conv2d)
+        return self.suits(site) and site.node.op.groups == 1 and DspConv2d().fits(site)
+
+    def instructions(self, site: Site) -> float:
+        return 1.0  # the goal is size
+
+    def dims(self, site: Site) -> dict[str, int]:
+        blocks = dsp_matrix.blocks(site.inputs[1].type.size // site.inputs[1].type.shape[0])
+        return dict(zip(FIELDS, self.table(site), strict=True)) | {"BLOCKS": blocks}
+
+    def constants(self, site: Site) -> dict[str, Array]:
+        return DspConv2d().constants(site)
+
+    def scratch(self, site: Site) -> int:
+        return (8 * PIXELS + 4) * self.dims(site)["BLOCKS"]
