@@ -42,10 +42,10 @@ lint: $(READY)  ## check style and types
 golden: $(READY)  ## write the generated code of today into tests/golden; look at the difference before a commit
 	@$(BIN)/python -m pytest tests/golden --golden-refresh
 
-bench: $(READY)  ## measure on emulated boards and compare with docs/bench.json; TARGET=cortex-m4: there only; ACCEPT=1: write it
+bench: $(READY)  ## measure on emulated boards, compare with docs/bench.json (TARGET=cortex-m4: only that; ACCEPT=1: write it)
 	@$(BIN)/python docs/bench.py $(if $(TARGET),--target $(TARGET)) $(if $(ACCEPT),--accept)
 
-tables: $(READY)  ## write the numbers of docs/bench.json, and accuracy measured again, into README.md and the examples
+tables: $(READY)  ## write the numbers of docs/bench.json, and accuracy measured anew, into README.md and the examples
 	@$(BIN)/python docs/tables.py
 
 toolchain:  ## install the cross compilers and emulators that tests and bench use (Debian, Ubuntu; as root)

@@ -58,7 +58,7 @@ def main(words: Sequence[str] | None = None) -> int:
     options = _options(words)
     folder = models_folder()
     if folder is None:
-        print("The MLPerf Tiny models are not here (AOT_MODELS names no folder): measuring the examples only.\n")
+        print("The MLPerf Tiny models are not here (AOT_MODELS may name their folder): measuring the examples only.\n")
     planned = list(runs(folder, options.target or tuple(GOALS)))
     lacking = sorted({tool for run in planned for tool in emulate.missing(TARGETS[run.target])})
     if lacking:

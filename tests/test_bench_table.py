@@ -14,7 +14,8 @@ import pytest
 from road import ROOT
 
 BEFORE = {"macs": 5, "instructions": 1000, "cycles": 2000, "code": 300, "weights": 700, "arena": 400, "stack": 100}
-TABLE = {"digits_cnn": {"cortex-m4": {"speed": BEFORE, "balanced": BEFORE}, "cortex-m0": {"balanced": BEFORE}}}
+TABLE = {"digits_cnn": {"cortex-m4": {"speed": dict(BEFORE), "balanced": dict(BEFORE)},
+                        "cortex-m0": {"balanced": dict(BEFORE)}}}
 
 
 @pytest.fixture(scope="module")
