@@ -5,7 +5,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 EXAMPLES := digits_dense digits_cnn
-TARGET ?= cortex-m4
 TOOLS := clang gcc-arm-none-eabi libnewlib-arm-none-eabi gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf \
          qemu-system-arm qemu-system-misc
 
@@ -43,13 +42,10 @@ lint: $(READY)  ## check style and types
 golden: $(READY)  ## write the generated code of today into tests/golden; look at the difference before a commit
 	@$(BIN)/python -m pytest tests/golden --golden-refresh
 
-bench: $(READY)  ## run the examples on an emulated board: make bench TARGET=cortex-m7
-	@for name in $(EXAMPLES); do \
-	  from=examples/$$name; \
-	  $(BIN)/aot bench $$from/model.onnx --name $$name --data $$from/calib.npz --target $(TARGET) || exit 1; \
-	done
+bench: $(READY)  ## measure on emulated boards, compare with docs/bench.json (TARGET=cortex-m4: only that; ACCEPT=1: write it)
+	@$(BIN)/python docs/bench.py $(if $(TARGET),--target $(TARGET)) $(if $(ACCEPT),--accept)
 
-tables: $(READY)  ## measure again, and write the numbers into README.md and the examples
+tables: $(READY)  ## write the numbers of docs/bench.json, and accuracy measured anew, into README.md and the examples
 	@$(BIN)/python docs/tables.py
 
 toolchain:  ## install the cross compilers and emulators that tests and bench use (Debian, Ubuntu; as root)

@@ -2,7 +2,8 @@
 
 The generated code is built as its CMakeLists.txt builds it, without link-time optimization, each function and table in
 a section of its own so that unused ones are dropped. Instructions are those that the processor executes in the run
-function and all that it calls; they are not cycles.
+function and all that it calls. For a Cortex-M3 or M4, cycles without wait states are estimated from them by the rule at
+the head of ``runtime_c/bench/count.c``.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from aot.ir import Array
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer's multiplications and the instructions of one inference."""
+    """One layer's multiplications, and the instructions and estimated cycles of one inference."""
 
     name: str
     op: str
     macs: int
     instructions: int
+    cycles: int | None
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,17 @@ class Bench:
     """What one inference costs on a target.
 
     ``instructions`` are those of the second inference on the first sample: of all ``layers`` and, as ``overhead``, of
-    the run function between them. ``code`` (with the library functions that the network needs), ``weights`` and
-    ``static`` (writable data) are bytes of the linked program, ``stack`` those of a painted stack, ``arena`` those
-    which the caller provides. ``elements`` outputs of ``samples`` inputs were compared, all equal.
+    the run function between them. ``cycles`` is an estimate, or None on processors too complex for one. ``code`` (with
+    the library functions that the network needs), ``weights`` and ``static`` (writable data) are bytes of the linked
+    program, ``stack`` those of a painted stack, ``arena`` those which the caller provides. ``elements`` outputs of
+    ``samples`` inputs were compared, all equal.
     """
 
     name: str
     target: str
     optimize: str
     instructions: int
+    cycles: int | None
     macs: int
     code: int
     weights: int
@@ -61,6 +65,7 @@ class Bench:
         return {
             "name": self.name, "target": self.target, "optimize": self.optimize, "instructions": self.instructions,
             "instructions_per_mac": self.instructions / self.macs if self.macs else None, "macs": self.macs,
+            "cycles": self.cycles,
             "flash": {"code": self.code, "weights": self.weights},
             "ram": {"arena": self.arena, "static": self.static, "stack": self.stack},
             "layers": [asdict(layer) for layer in self.layers], "overhead": self.overhead,
@@ -77,9 +82,12 @@ class Bench:
             work = f"{macs:>12,}{count:>14,}{count / macs:>9.2f}" if macs else f"{'':>12}{count:>14,}{'':>9}"
             lines.append(f"{name:<26}{work}{count / self.instructions:>8.1%}")
         lines.insert(-1, rule)
+        cycles = [] if self.cycles is None else [
+            f"cycles {self.cycles:,} without wait states, estimated from the instructions"]
         return "\n".join([
             *lines, "",
             f"{self.name} on an emulated {self.target}, optimized for {self.optimize}",
+            *cycles,
             f"flash  {self.code:,} bytes of code, {self.weights:,} of weights and tables",
             f"RAM    {self.arena:,} bytes of arena, {self.static:,} static, {self.stack:,} of stack",
             f"bytes  {self.elements:,} outputs of {self.samples} samples equal those of this machine",
@@ -101,11 +109,12 @@ def bench(net: Net, timeout: float = TIMEOUT) -> Bench:
     for i, (x, there) in enumerate(zip(inputs, ran, strict=True)):
         compare(run_quantized(net.graph, x), there.outputs, f"the numpy twin on sample {i}", net.target.name)
         compare(here.run(x), there.outputs, f"this machine on sample {i}", net.target.name)
-    layers = tuple(Layer(row.name, row.op, row.macs, count)
-                   for row, count in zip(net.report.rows, ran[0].layers, strict=True))
-    return Bench(net.name, net.target.name, net.options.optimize, ran[0].instructions, net.report.macs, emulation.code,
-                 emulation.weights, net.report.arena, emulation.static, max(r.stack for r in ran), layers,
-                 ran[0].overhead, len(inputs), sum(y.size for r in ran for y in r.outputs.values()))
+    cycles = ran[0].layer_cycles or (None,) * len(steps)
+    layers = tuple(Layer(row.name, row.op, row.macs, instructions, estimate)
+                   for row, instructions, estimate in zip(net.report.rows, ran[0].layers, cycles, strict=True))
+    return Bench(net.name, net.target.name, net.options.optimize, ran[0].instructions, ran[0].cycles, net.report.macs,
+                 emulation.code, emulation.weights, net.report.arena, emulation.static, max(r.stack for r in ran),
+                 layers, ran[0].overhead, len(inputs), sum(y.size for r in ran for y in r.outputs.values()))
 
 
 def compare(expected: Mapping[str, Array], found: Mapping[str, Array], whose: str, where: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -55,13 +55,16 @@ class Job:
 @dataclass(frozen=True, eq=False)
 class Ran:
     """One sample's outputs by name, the instructions of its second inference (in all, in each layer, and in the run
-    function between them) and the bytes of stack that it used."""
+    function between them) and the bytes of stack that it used. Cycles (in all, in each layer) are an estimate, and None
+    for a target without one."""
 
     outputs: Mapping[str, Array]
     instructions: int
     layers: tuple[int, ...]
     overhead: int
     stack: int
+    cycles: int | None
+    layer_cycles: tuple[int, ...] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +102,8 @@ def emulate(jobs: Sequence[Job], target: Target, optimize: str = "balanced", fla
         counts = (folder / "counts.txt").read_text().splitlines()
     network = [s for s in image.sections if not s.name.startswith(".bench")]
     weights = sum(s.size for s in network if s.name == ".weights")
-    return Emulation(_results(jobs, output, counts, numbers), sum(s.size for s in network if not s.writable) - weights,
+    samples = _results(jobs, output, counts, numbers, target.cycles is not None)
+    return Emulation(samples, sum(s.size for s in network if not s.writable) - weights,
                      weights, sum(s.size for s in network if s.writable))
 
 
@@ -174,9 +178,12 @@ def _write_regions(jobs: Sequence[Job], image: elf.Elf, folder: Path) -> dict[in
 def _run(target: Target, folder: Path, timeout: float) -> None:
     """Run program.elf on the board."""
     (folder / "count.so").write_bytes(_plugin(target.emulator[0]))
+    plugin = "./count.so"
+    if target.cycles is not None:
+        plugin += ",cycles=" + ":".join(map(str, astuple(target.cycles)))
     done = build.run([*target.emulator, "-display", "none", "-monitor", "none", "-serial", "none", "-net", "none",
-                      "-semihosting-config", "enable=on,target=native", "-plugin", "./count.so", "-kernel",
-                      "program.elf"], folder, timeout)
+                      "-semihosting-config", "enable=on,target=native", "-plugin", plugin, "-kernel", "program.elf"],
+                     folder, timeout)
     if done.status != 0:
         words = " ".join((done.out + done.err).split())
         raise AotError(f"{target.emulator[0]} ended with status {done.status}: {words}"[:380],
@@ -197,8 +204,8 @@ def _plugin(emulator: str) -> bytes:
 
 
 def _results(jobs: Sequence[Job], output: bytes, counts: Sequence[str],
-             names: Mapping[int, tuple[str, str]]) -> tuple[tuple[Ran, ...], ...]:
-    """Output bytes and counted inferences, by job and sample."""
+             names: Mapping[int, tuple[str, str]], estimated: bool) -> tuple[tuple[Ran, ...], ...]:
+    """Output bytes and counted inferences, by job and sample; ``estimated``: with cycles."""
     results, place, line = [], 0, 0
     for job in jobs:
         ran = []
@@ -218,30 +225,33 @@ def _results(jobs: Sequence[Job], output: bytes, counts: Sequence[str],
             place += _STACK_BYTES
             layers, overhead = _attribute(job, counts[line + 1], names)
             line += 2
-            ran.append(Ran(passes[1], sum(layers) + overhead, layers, overhead, stack))
+            instructions, cycles = tuple(n for n, _ in layers), tuple(n for _, n in layers)
+            ran.append(Ran(passes[1], sum(instructions) + overhead[0], instructions, overhead[0], stack,
+                           sum(cycles) + overhead[1] if estimated else None, cycles if estimated else None))
         results.append(tuple(ran))
     if place != len(output) or line != len(counts):
         raise AotError("the emulated program ran other inferences than it was given", _REPORT)
     return tuple(results)
 
 
-def _attribute(job: Job, line: str, names: Mapping[int, tuple[str, str]]) -> tuple[tuple[int, ...], int]:
-    """Instructions of each layer and of the run function, from one line of the plugin.
+def _attribute(job: Job, line: str, names: Mapping[int, tuple[str, str]]) \
+        -> tuple[list[tuple[int, int]], tuple[int, int]]:
+    """Instructions and cycles of each layer and of the run function, from one line of the plugin.
 
     The run function calls every layer once, in order. So the k-th stretch outside it is the k-th layer, also where the
     compiler merged two equal layers into one function.
     """
-    layers, overhead = [], 0
+    layers, overhead = [], (0, 0)
     for word in line.split():
-        number, count = map(int, word.split(":"))
+        number, instructions, cycles = map(int, word.split(":"))
         name, function = names[number]
         if name != job.name:
             raise AotError(f"{job.name}: code of {name} was executed", _REPORT)
         if function:
-            layers.append(count)
+            layers.append((instructions, cycles))
         else:
-            overhead += count
+            overhead = (overhead[0] + instructions, overhead[1] + cycles)
     if len(layers) != len(job.layers):
         raise AotError(f"{job.name}: {len(layers)} calls of layers were counted, the network has {len(job.layers)}",
                        _REPORT)
-    return tuple(layers), overhead
+    return layers, overhead

@@ -32,10 +32,25 @@ MVE = Isa("mve", "aot_simd_dsp.h", block=4, rows=2, tile=3, features=("dsp", "mv
 
 
 @dataclass(frozen=True)
+class Cycles:
+    """What differs between the processors whose cycles are estimated; ``runtime_c/bench/count.c`` has the whole rule.
+
+    Cycles of a multiplication with accumulation, of one with a result of 64 bits, of one that adds to 64 bits, and of a
+    division. Where the processor's manual gives a range, the longest is taken.
+    """
+
+    accumulate: int
+    multiply_long: int
+    accumulate_long: int
+    divide: int
+
+
+@dataclass(frozen=True)
 class Target:
     """A processor: instruction set, compiler with flags, arena alignment, and the emulated board that stands for it.
 
     ``libc`` are flags that choose the compiler's C library; ``board`` names a linker script in ``runtime_c/bench``.
+    ``cycles`` is there for processors simple enough to estimate cycles from the executed instructions alone.
     """
 
     name: str
@@ -47,6 +62,7 @@ class Target:
     emulator: tuple[str, ...] = ()
     board: str = ""
     libc: tuple[str, ...] = ()
+    cycles: Cycles | None = None
 
 
 _ARM = "arm-none-eabi-gcc"
@@ -58,9 +74,11 @@ TARGETS: dict[str, Target] = {t.name: t for t in (
     Target("cortex-m0", "Arm Cortex-M0, M0+, M1", THUMB1, _ARM,
            ("-mcpu=cortex-m0", "-mthumb", "-mfloat-abi=soft"), 8, ("qemu-system-arm", "-M", "mps2-an385"), "mps2"),
     Target("cortex-m3", "Arm Cortex-M3", C99, _ARM,
-           ("-mcpu=cortex-m3", "-mthumb", "-mfloat-abi=soft"), 8, ("qemu-system-arm", "-M", "mps2-an385"), "mps2"),
+           ("-mcpu=cortex-m3", "-mthumb", "-mfloat-abi=soft"), 8, ("qemu-system-arm", "-M", "mps2-an385"), "mps2",
+           cycles=Cycles(2, 5, 7, 12)),
     Target("cortex-m4", "Arm Cortex-M4 with DSP instructions", DSP, _ARM,
-           ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft"), 8, ("qemu-system-arm", "-M", "mps2-an386"), "mps2"),
+           ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft"), 8, ("qemu-system-arm", "-M", "mps2-an386"), "mps2",
+           cycles=Cycles(1, 1, 1, 12)),
     Target("cortex-m7", "Arm Cortex-M7", DSP, _ARM,
            ("-mcpu=cortex-m7", "-mthumb", "-mfloat-abi=soft"), 8, ("qemu-system-arm", "-M", "mps2-an500"), "mps2"),
     Target("cortex-m33", "Arm Cortex-M33 with DSP instructions", DSP, _ARM,

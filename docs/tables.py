@@ -1,22 +1,23 @@
 """Fill the tables of README.md and of the examples: ``make tables``. No number in them is typed.
 
-A table stands between ``<!-- table:NAME -->`` and ``<!-- /table -->``. The MLPerf Tiny models are not part of the
-project: their table is measured when the environment variable ``AOT_MODELS`` names the folder which holds them
-(``*.onnx``, with their samples in ``../data``), and stays as it is otherwise.
+A table stands between ``<!-- table:NAME -->`` and ``<!-- /table -->``. Costs on boards are taken from
+``docs/bench.json``, which ``docs/bench.py`` writes; accuracy is measured here. The MLPerf Tiny models are not part of
+the project: see ``models_folder``. Without them their table of accuracy stays as it is.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import aot
-from aot import bench, verify
 from aot import data as sample_data
-from aot.bench import Bench
+from aot import verify
 from aot.ops import OPS
 from aot.targets import TARGETS
 from aot.verify import Verification
@@ -24,13 +25,51 @@ from aot.verify import Verification
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ("digits_dense", "digits_cnn")
 BOARDS = ("cortex-m0", "cortex-m4", "cortex-m7", "cortex-m55", "rv32imc")
-#: MLPerf Tiny: title -> model file, calibration and evaluation samples (none: no labels of the usual form).
-MLPERF = {
-    "keyword spotting, DS-CNN": ("kws01_dscnn", "kws01_calib", "kws01_eval"),
-    "image classification, ResNet-8": ("ic01_resnet8", "ic01_calib", "ic01_eval"),
-    "person detection, MobileNetV1": ("vww96_mobilenetv1_025", "vww01_calib", "vww01_eval"),
-    "anomaly detection, autoencoder": ("ad01_autoencoder", "ad01_calib", None),
-}
+BENCH = ROOT / "docs" / "bench.json"
+#: What one inference costs, by name, and such entries by model, target and goal.
+Entry = dict[str, int | None]
+Table = dict[str, dict[str, dict[str, Entry]]]
+
+
+class Library(NamedTuple):
+    """What CMSIS-NN (commit 99f736a6) costs, called directly: arm-none-eabi-gcc 12.2 -O3 -flto.
+
+    Instructions, cycles by the rule of ``runtime_c/bench/count.c``, and bytes are those on a Cortex-M4.
+    """
+
+    instructions: int
+    cycles: int
+    code: int
+    weights: int
+    arena: int
+    stack: int
+    instructions_m0: int
+    instructions_m55: int
+
+
+class Model(NamedTuple):
+    """A model of MLPerf Tiny: its files, and what the best library written by hand needs.
+
+    ``evaluation`` is None where there are no labels of the usual form.
+    """
+
+    title: str
+    file: str
+    calib: str
+    evaluation: str | None
+    library: Library
+
+
+MLPERF = (
+    Model("keyword spotting, DS-CNN", "kws01_dscnn", "kws01_calib", "kws01_eval",
+          Library(7_153_900, 8_300_000, 19_796, 28_976, 16_000, 376, 23_982_861, 1_602_182)),
+    Model("image classification, ResNet-8", "ic01_resnet8", "ic01_calib", "ic01_eval",
+          Library(26_945_101, 32_600_000, 20_636, 81_432, 49_728, 312, 94_747_816, 4_170_293)),
+    Model("person detection, MobileNetV1", "vww96_mobilenetv1_025", "vww01_calib", "vww01_eval",
+          Library(23_344_365, 27_400_000, 17_848, 240_952, 55_296, 480, 85_673_588, 5_895_631)),
+    Model("anomaly detection, autoencoder", "ad01_autoencoder", "ad01_calib", None,
+          Library(577_738, 716_000, 5_464, 270_880, 768, 252, 1_752_479, 146_790)),
+)
 BLOCK = re.compile(r"(<!-- table:([a-z_]+) -->\n)(.*?)(?=<!-- /table -->)", re.DOTALL)
 
 
@@ -54,7 +93,7 @@ def fill(text: str) -> str:
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Markdown; columns of numbers to the right."""
     rows = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
-    right = [all(re.match(r"[\d,.]+( |$)", row[i]) for row in rows) for i in range(len(head))]
+    right = [all(re.match(r"[\d,.]+( |$)|–$", row[i]) for row in rows) for i in range(len(head))]
     rule = ["---:" if r else "---" for r in right]
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
 
@@ -95,64 +134,100 @@ def example(name: str) -> str:
 
 def boards() -> str:
     """The small CNN on every emulated board."""
+    made = read_bench()["digits_cnn"]
+    return table(("target", "MACs", "instructions", "per MAC", "code, bytes", "weights, bytes", "arena, bytes",
+                  "stack, bytes"),
+                 ((f"`{board}`", e["macs"], e["instructions"], _ratio(e["instructions"], e["macs"]), e["code"],
+                   e["weights"], e["arena"], e["stack"]) for board in BOARDS for e in [made[board]["balanced"]]))
+
+
+def mlperf() -> str:
+    """The MLPerf Tiny models on a Cortex-M4, for every goal, and what the library needs."""
+    rows: list[tuple[object, ...]] = []
+    for model in MLPERF:
+        made, ref = read_bench()[model.file]["cortex-m4"], model.library
+        macs = next(iter(made.values()))["macs"]
+        costs = [(f"`{goal}`", e["instructions"], e["cycles"], (e["code"] or 0) + (e["weights"] or 0), e["arena"],
+                  e["stack"]) for goal, e in made.items()]
+        costs.append(("CMSIS-NN", ref.instructions, ref.cycles, ref.code + ref.weights, ref.arena, ref.stack))
+        rows += ((model.title, who, n, _ratio(n, macs), cycles, _ratio(cycles, macs), *rest)
+                 for who, n, cycles, *rest in costs)
+    return table(("model", "", "instructions", "per MAC", "cycles, estimate", "per MAC", "flash, bytes",
+                  "arena, bytes", "stack, bytes"), rows)
+
+
+def mlperf_boards() -> str:
+    """Instructions of the MLPerf Tiny models on the other boards."""
     rows = []
-    for board in BOARDS:
-        b = _bench(str(_files("digits_cnn") / "model.onnx"), str(_files("digits_cnn") / "calib.npz"), board)
-        rows.append((f"`{board}`", *_costs(b)))
-    return table(("target", *COSTS), rows)
+    for model in MLPERF:
+        made, ref = read_bench()[model.file], model.library
+        library = {"cortex-m0": ref.instructions_m0, "cortex-m55": ref.instructions_m55}
+        for board in (b for b in BOARDS if b != "cortex-m4"):
+            speed, balanced = (made.get(board, {}).get(goal, {}) for goal in ("speed", "balanced"))
+            rows.append((model.title, f"`{board}`", speed.get("instructions") or "–",
+                         balanced.get("instructions") or "–",
+                         _ratio(balanced.get("instructions"), balanced.get("macs")), library.get(board, "–")))
+    return table(("model", "target", "`speed`", "`balanced`", "per MAC", "CMSIS-NN"), rows)
 
 
-def mlperf() -> str | None:
-    """The MLPerf Tiny models on a Cortex-M4, if they are here."""
-    folder = os.environ.get("AOT_MODELS")
+def mlperf_accuracy() -> str | None:
+    """Accuracy of the MLPerf Tiny models, if they are here."""
+    folder = models_folder()
     if folder is None:
         return None
-    models, samples = Path(folder), Path(folder).parent / "data"
     rows = []
-    for title, (name, calib, evaluation) in MLPERF.items():
-        model, calib = str(models / f"{name}.onnx"), str(samples / f"{calib}.npz")
-        accuracy = ("–", "–")
-        if evaluation is not None:
-            result = _verify(_compile(model, calib), samples / f"{evaluation}.npz")
-            accuracy = (_percent(result.float_), _percent(result.quantized))
-        rows.append((title, *accuracy, *_costs(_bench(model, calib, "cortex-m4"))))
-    return table(("model", "accuracy float", "int8", *COSTS), rows)
+    for model in MLPERF:
+        if model.evaluation is not None:
+            net = _compile(str(folder / f"{model.file}.onnx"), str(folder.parent / "data" / f"{model.calib}.npz"))
+            result = _verify(net, folder.parent / "data" / f"{model.evaluation}.npz")
+            rows.append((model.title, net.report.macs, _percent(result.float_), _percent(result.quantized),
+                         _percent(result.agreement)))
+    return table(("model", "MACs", "accuracy float", "int8", "same answer"), rows)
 
 
-COSTS = ("MACs", "instructions", "per MAC", "code, bytes", "weights, bytes", "arena, bytes", "stack, bytes")
+def models_folder() -> Path | None:
+    """Where the MLPerf Tiny models are (``*.onnx``, with their samples in ``../data``); None if they are not here.
+
+    The environment variable ``AOT_MODELS`` names the folder; otherwise it is looked for beside the checkout.
+    """
+    named = os.environ.get("AOT_MODELS")
+    folder = Path(named) if named else ROOT.parent / "shared" / "models"
+    return folder if all((folder / f"{m.file}.onnx").is_file() for m in MLPERF) else None
 
 
-def _costs(b: Bench) -> tuple[object, ...]:
-    j = b.as_json()
-    return (j["macs"], j["instructions"], f"{j['instructions_per_mac']:.2f}", j["flash"]["code"], j["flash"]["weights"],
-            j["ram"]["arena"], j["ram"]["stack"])
+def read_bench() -> Table:
+    """The table in ``docs/bench.json``; empty before it is first written."""
+    found: Table = json.loads(BENCH.read_text(encoding="utf-8")) if BENCH.is_file() else {}
+    return found
+
+
+def example_files(name: str) -> tuple[Path, Path, Path]:
+    """An example's model, calibration and evaluation samples."""
+    folder = ROOT / "examples" / name
+    return folder / "model.onnx", folder / "calib.npz", folder / "eval.npz"
+
+
+def _ratio(cost: int | None, macs: int | None) -> str:
+    return f"{cost / macs:.2f}" if cost and macs else "–"
 
 
 def _percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"
 
 
-def _files(name: str) -> Path:
-    return ROOT / "examples" / name
-
-
 @cache
-def _compile(model: str, calib: str, target: str = "c99") -> aot.Net:
-    return aot.compile(model, data=calib, target=target)
+def _compile(model: str, calib: str) -> aot.Net:
+    return aot.compile(model, data=calib)
 
 
 def _example(name: str) -> aot.Net:
-    return _compile(str(_files(name) / "model.onnx"), str(_files(name) / "calib.npz"))
-
-
-@cache
-def _bench(model: str, calib: str, target: str) -> Bench:
-    return bench.bench(_compile(model, calib, target))
+    model, calib, _ = example_files(name)
+    return _compile(str(model), str(calib))
 
 
 @cache
 def _verified(name: str) -> Verification:
-    return _verify(_example(name), _files(name) / "eval.npz")
+    return _verify(_example(name), example_files(name)[2])
 
 
 def _verify(net: aot.Net, samples: Path) -> Verification:
@@ -164,6 +239,7 @@ def _verify(net: aot.Net, samples: Path) -> Verification:
 
 TABLES: dict[str, Callable[[], str | None]] = {
     "operators": operators, "targets": targets, "examples": examples, "boards": boards, "mlperf": mlperf,
+    "mlperf_boards": mlperf_boards, "mlperf_accuracy": mlperf_accuracy,
     **{name: partial(example, name) for name in EXAMPLES},
 }
 

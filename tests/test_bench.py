@@ -50,6 +50,9 @@ def test_an_example_on_every_board(target: str) -> None:
     assert net.report.weights <= result.weights <= net.report.weights + 4 * len(net.program.constants)
     assert 500 < result.code < 10_000
     assert result.static == 0
+    estimated = target in ("cortex-m3", "cortex-m4")
+    assert all((n is not None) == estimated for n in (result.cycles, *(x.cycles for x in result.layers)))
+    assert ("cycles" in str(result)) == estimated
     assert f"digits_ARENA_BYTES {result.arena}u" in net.files["include/digits.h"]
     assert 32 <= result.stack < 1000 and result.stack % 4 == 0
     assert bench(net) == result, "counts repeat"
@@ -108,9 +111,13 @@ def test_json_and_table() -> None:
     assert found["instructions_per_mac"] == pytest.approx(found["instructions"] / found["macs"])
     assert found["flash"] == {"code": result.code, "weights": result.weights}
     assert found["ram"] == {"arena": result.arena, "static": 0, "stack": result.stack}
-    assert set(found["layers"][0]) == {"name", "op", "macs", "instructions"}
+    assert set(found["layers"][0]) == {"name", "op", "macs", "instructions", "cycles"}
+    assert found["cycles"] == result.cycles and isinstance(result.cycles, int)
+    assert 1.2 < result.cycles / result.instructions < 2.5
+    assert sum(x["cycles"] for x in found["layers"]) < result.cycles
     table = CliRunner().invoke(app, words).stdout
-    assert f"{result.instructions:,}" in table and "fully_connected_8" in table and "cortex-m4" in table
+    assert f"cycles {result.cycles:,} without wait states" in table
+    assert f"{result.instructions:,}" in table and result.layers[-2].name in table and "cortex-m4" in table
     assert str(ROOT) not in table
 
 

@@ -64,6 +64,72 @@ def test_counts_are_exact(known: Project, target: str) -> None:
     assert ran.stack == (16 if riscv else 8)
 
 
+#: Instructions of a layer, and the cycles of each by hand: for a Cortex-M4, and where they differ for a Cortex-M3.
+#: r0 points to 64 bytes. The layer's BL, "movs r0" and POP belong to the run function.
+TIMED = {
+    "movs r2, #1\n adds r2, #1\n add.w r2, r2, #300\n nop\n nop.w": ([1, 1, 1, 1, 1], None),
+    # Single loads and stores: 2, right behind another 1.
+    "ldr r2, [r0]\n nop\n ldrb r2, [r0, #1]\n nop\n str.w r2, [r0, #4]\n nop\n strh r2, [r0, #6]": (
+        [2, 1, 2, 1, 2, 1, 2], None),
+    "ldr r2, [r0]\n ldr r3, [sp]\n str r2, [sp]\n ldrsb.w r2, [r0]\n ldr r3, [r0], #4\n strb r3, [r0, r1]": (
+        [2, 1, 1, 1, 1, 1], None),
+    "ldr r2, 1f\n b 2f\n .align 2\n 1: .word 7\n 2: ldr.w r2, 1b\n ldrex r3, [r0]\n ldrh r3, [r0, r1]": (
+        [2, 3, 2, 1, 1], None),
+    # Several: 1 and 1 for each register; a single one behind them is not behind a single one.
+    "push {r4, r5, lr}\n ldr r2, [r0]\n pop {r4, r5, lr}": ([4, 2, 4], None),
+    "push {r4, r5, r6}\n pop {r4, r5, r6}\n push.w {r4, r8}\n pop.w {r4, r8}": ([4, 4, 3, 3], None),
+    "ldm r0, {r2, r3}\n ldmia.w r0, {r1, r2, r3, r12}\n stm r0!, {r1, r2, r3}\n stmdb r0!, {r1, r2, r3, r12}": (
+        [3, 5, 4, 5], None),
+    "ldrd r2, r3, [r0]\n ldrd r2, r3, [r0], #8\n strd r2, r3, [r0, #-8]!\n ldr r2, [r0]": ([3, 3, 3, 2], None),
+    # Multiplications and divisions.
+    "muls r2, r3\n mul r2, r3, r3\n mla r2, r3, r3, r2\n mls r2, r3, r3, r2": ([1, 1, 1, 1], [1, 1, 2, 2]),
+    "smull r2, r3, r1, r1\n umull r2, r3, r1, r1\n smlal r2, r3, r1, r1\n umlal r2, r3, r1, r1": (
+        [1, 1, 1, 1], [5, 5, 7, 7]),
+    "movs r3, #3\n udiv r2, r0, r3\n sdiv r2, r2, r3": ([1, 12, 12], None),
+    # Branches: 2 more when taken. Behind one, a load stands by itself.
+    "movs r2, #3\n 1: subs r2, #1\n bne 1b": ([1, 1, 3, 1, 3, 1, 1], None),
+    "movs r2, #0\n cbz r2, 1f\n nop\n 1: cbnz r2, 2f\n ldr r3, [r0]\n b 2f\n nop\n 2: ldr r3, [r0]": (
+        [1, 3, 1, 2, 3, 2], None),
+    "movs r2, #1\n tbb [pc, r2]\n 1: .byte 1, (2f-1b)/2\n nop\n 2: nop": ([1, 4, 1], None),
+    "adr r3, 1f\n adds r3, #1\n push {r2, r3}\n pop {r2, pc}\n nop\n .align 2\n 1: nop": ([1, 1, 3, 5, 1], None),
+    # A branch to the following instruction is none. An instruction that is skipped takes what it takes.
+    "b 1f\n 1: movs r2, #0\n cmp r2, #1\n ittt eq\n ldreq r3, [r0]\n ldreq r3, [r0]\n beq 1b": (
+        [1, 1, 1, 1, 2, 1, 1], None),
+}
+
+
+@pytest.mark.parametrize("code", TIMED, ids=range(len(TIMED)))
+@pytest.mark.parametrize("target", ["cortex-m3", "cortex-m4"])
+def test_cycles_are_those_of_the_rule(known: Project, target: str, code: str) -> None:
+    asm = code.replace("\n", "\\n")
+    ran = run(known, f"""
+__attribute__((naked, noinline)) static void loop_0(int8_t *memory, int zero) {{
+    __asm__(".syntax unified\\n {asm}\\n bx lr"); }}
+__attribute__((naked)) {RUN} {{
+    __asm__("push {{r3, lr}}\\n mov r0, r2\\n movs r1, #0\\n bl loop_0\\n movs r0, #0\\n pop {{r3, pc}}"); }}
+int keep(void) {{ loop_0(0, 0); return 0; }}
+""", target).samples[0][0]
+    m4, m3 = TIMED[code]
+    expected = m4 if m3 is None or target == "cortex-m4" else m3
+    assert ran.layers == (len(expected) + 1,)
+    assert ran.layer_cycles == (sum(expected) + 3,)
+    assert ran.cycles == sum(expected) + 3 + 3 + 1 + 1 + 3 + 1 + 5
+
+
+@pytest.mark.parametrize("target", ["cortex-m0", "cortex-m55", "rv32imc"])
+def test_other_processors_have_no_cycles(known: Project, target: str) -> None:
+    ran = run(known, KNOWN["riscv" if target == "rv32imc" else "thumb"], target).samples[0][0]
+    assert ran.cycles is None and ran.layer_cycles is None
+
+
+def test_cycles_at_the_end_of_a_page(known: Project) -> None:
+    """Straight code over two pages: instructions of four bytes lie across their ends."""
+    code = KNOWN["thumb"].replace("movs r2, #100", "nop\\n .rept 2100\\n add.w r2, r2, #1\\n .endr\\n movs r2, #100")
+    for shift in ("", "nop\\n"):
+        ran = run(known, code.replace("nop\\n .rept", f"{shift}nop\\n .rept")).samples[0][0]
+        assert ran.layer_cycles == (1 + bool(shift) + 2100 + 1 + 99 * 4 + 2 + 3,)
+
+
 def test_code_is_what_the_network_needs(known: Project) -> None:
     """Code counts by the byte, and library functions with it; the bench itself does not count."""
     plain = run(known, KNOWN["thumb"])

@@ -74,7 +74,7 @@ def test_the_table_of_operators_is_up_to_date() -> None:
     """Of the tables, those which need no measurement are compared."""
     tables = _tables()
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name in ("operators", "targets"):
+    for name in ("operators", "targets", "boards", "mlperf", "mlperf_boards"):
         content = next(c for _, n, c in tables.BLOCK.findall(text) if n == name)
         assert content.strip() == tables.TABLES[name]().strip(), f"{name}: run make tables"
 
