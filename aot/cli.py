@@ -71,7 +71,8 @@ Name = Annotated[str | None, typer.Option(help="C identifier; default: the model
 Optimize = Annotated[Goal, typer.Option(help="What to favour.")]
 Format = Annotated[Precision, typer.Option(help="Number format.")]
 Calibration = Annotated[Method, typer.Option(help="How ranges are chosen from the calibration samples.")]
-Ram = Annotated[int | None, typer.Option(metavar="BYTES", min=0, help="Bytes of arena to stay within, if need be at the cost of speed.")]
+Ram = Annotated[int | None, typer.Option(metavar="BYTES", min=0,
+                                         help="Bytes of arena to stay within, if need be at the cost of speed.")]
 Flash = Annotated[int | None, typer.Option(metavar="BYTES", min=0,
                                            help="Refuse a network that needs more for its weights.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - for stdout.")]
