@@ -167,7 +167,12 @@ def lower(graph: Graph, isa: Isa, goal: str = "balanced", using: tuple[Using, ..
     sharings = _sharings(steps, {b.name: b for b in buffers})
     for use in using:
         before, after = tensors.get(places[use.input].name), tensors.get(places[use.output].name)
-        if before is not None and after is not None and before.nbytes == graph.values[use.input].type.nbytes:
+        if before is None or after is None or before.nbytes != graph.values[use.input].type.nbytes:
+            continue
+        # the input may have other names, under which it may be needed later
+        written = max((i for i, s in enumerate(steps) if s.output == Place("arena", after.name, s.output.offset)),
+                      default=-1)
+        if before.last <= written and places[use.input].offset == places[use.output].offset == 0:
             sharings.append(Sharing(before.name, after.name, use.distance, exact=False, progressive=True))
     return Program(graph, tuple(steps), tuple(buffers), tuple(sharings))
 

@@ -19,6 +19,7 @@ from aot.ops.add import Add
 from aot.ops.conv2d import Conv2d
 from aot.ops.depthwise_conv2d import DepthwiseConv2d
 from aot.ops.max_pool2d import MaxPool2d
+from aot.ops.reshape import Reshape
 from aot.ops.unary import Unary
 from aot.ops.window import Window
 from aot.plan import plan
@@ -122,3 +123,19 @@ def test_a_budget_that_cannot_be_met_is_refused_with_what_is_needed() -> None:
 def test_speed_alone_pays_nothing_for_memory() -> None:
     graph = quantized(chain(20, ["conv", "conv", "pool"], 3, 2, 1, (1, 1, 1, 1), 0))
     assert not arrange(graph, DSP, "speed", None).cuts
+
+
+def test_a_map_with_another_name_is_not_used_up() -> None:
+    """It was taken for dead behind the strips, though a reshape of it was needed later."""
+    b = Builder("names")
+    rng = np.random.default_rng(1)
+    x = b.add(Unary("tanh"), [b.input("x", (1, 16, 8, 4))], "first")
+    w = b.constant(rng.normal(size=(4, 3, 3, 4)).astype(np.float32), "w")
+    y = b.add(Conv2d(Window((3, 3), pads=(1, 1, 1, 1))), [x, w, b.constant(np.zeros(4), "b")], "conv")
+    total = b.add(Add(), [x, y], "sum")
+    other = b.add(Reshape((1, 512)), [x], "other")
+    out = b.add(Add(), [b.add(Reshape((1, 512)), [total], "flat"), other], "out")
+    graph = quantized(b.graph(["x"], [out]))
+    made = cut(graph, 1, 2, 2)
+    assert made is not None
+    assert not any(s.progressive for s in lower(made[0], DSP, using=made[1]).sharings)
