@@ -131,11 +131,11 @@ def test_a_map_with_another_name_is_not_used_up() -> None:
     rng = np.random.default_rng(1)
     x = b.add(Unary("tanh"), [b.input("x", (1, 16, 8, 4))], "first")
     w = b.constant(rng.normal(size=(4, 3, 3, 4)).astype(np.float32), "w")
+    other = b.add(Reshape((1, 512)), [x], "other")
     y = b.add(Conv2d(Window((3, 3), pads=(1, 1, 1, 1))), [x, w, b.constant(np.zeros(4), "b")], "conv")
     total = b.add(Add(), [x, y], "sum")
-    other = b.add(Reshape((1, 512)), [x], "other")
     out = b.add(Add(), [b.add(Reshape((1, 512)), [total], "flat"), other], "out")
     graph = quantized(b.graph(["x"], [out]))
-    made = cut(graph, 1, 2, 2)
+    made = cut(graph, 2, 3, 2)
     assert made is not None
     assert not any(s.progressive for s in lower(made[0], DSP, using=made[1]).sharings)
