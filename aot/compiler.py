@@ -11,13 +11,15 @@ import numpy as np
 
 from aot import data as sample_data
 from aot import frontend, host
-from aot.calibrate import DEFAULT_METHOD, Calibration, calibrate
+from aot.calibrate import DEFAULT_METHOD, Calibration, check_method, choose_ranges
 from aot.emit import emit
+from aot.equalize import equalize
 from aot.errors import AotError, Problem
 from aot.interpret import run_float, run_quantized
 from aot.ir import Array, Graph
 from aot.names import title
 from aot.numerics import LIMITS, dequantize, quantize
+from aot.observe import learning_samples, observe
 from aot.oracle import Oracle
 from aot.passes import run_passes
 from aot.plan import Plan
@@ -160,8 +162,9 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
         if progress is not None:
             progress("calibrating", done, len(samples))
 
-    calibration = calibrate(float_graph, samples, chosen.calibration, tick)
-    graph = quantize_graph(float_graph, calibration)
+    float_graph, seen = equalize(float_graph, observe(float_graph, samples, tick))
+    calibration = choose_ranges(float_graph, seen, chosen.calibration)
+    graph = quantize_graph(float_graph, calibration, learning_samples(float_graph, list(samples)))
     ident = title(name if name is not None else loaded.name)
     arrangement = arrange(graph, processor.isa, chosen.optimize, chosen.ram)
     program, arena = arrangement.program, arrangement.plan
@@ -187,6 +190,7 @@ def _options(given: Mapping[str, Any]) -> Options:
     chosen = Options(**{k: v for k, v in given.items() if v is not None})
     if chosen.optimize not in OPTIMIZE_FLAGS:
         raise AotError(f"unknown optimization goal {chosen.optimize!r}", f"choose from {', '.join(OPTIMIZE_FLAGS)}")
+    check_method(chosen.calibration)
     if chosen.precision != "int8":
         raise AotError(f"precision {chosen.precision!r} is not supported", "int8 is the only precision so far")
     return chosen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -9,18 +10,25 @@ from aot.calibrate import Calibration
 from aot.errors import AotError
 from aot.interpret import site
 from aot.ir import Array, Graph, Node, Quant, TensorType, Value
+from aot.observe import Comparison
 from aot.ops.base import Op, affine, quantize_activation
 from aot.ops.concat import Concat
 
 FORMAT = "s8"
 
 
-def quantize(graph: Graph, calibration: Calibration) -> Graph:
-    """The graph with int8 activations and weights, and int32 biases. Proves that no accumulator can overflow."""
+def quantize(graph: Graph, calibration: Calibration, samples: Sequence[Mapping[str, Array]] = ()) -> Graph:
+    """The graph with int8 activations and weights, and int32 biases. Proves that no accumulator can overflow.
+
+    ``samples`` (inputs by name) go through both graphs, layer by layer: they tell how to round weights, and what the
+    layers before have shifted.
+    """
+    comparison = Comparison(graph, samples)
     values = {n: v for n, v in graph.values.items() if v.data is not None}
     for name in graph.inputs:
         quant = affine(calibration.ranges[name].low, calibration.ranges[name].high, FORMAT)
         values[name] = Value(name, TensorType(FORMAT, graph.values[name].type.shape, quant))
+        comparison.begin(values[name])
     shared = _concatenations(graph, calibration)
     nodes: list[Node] = []
     for node in graph.nodes:
@@ -35,7 +43,8 @@ def quantize(graph: Graph, calibration: Calibration) -> Graph:
             else:
                 quant = node.op.output_quant(found.low, found.high, FORMAT)
             out = Value(node.output, TensorType(FORMAT, out_type.shape, quant))
-            constants = node.op.quantize_constants(inputs, out, _mean(calibration, inputs[0]))
+            moments = comparison.moments(graph, node, inputs[0]) if node.op.linear else None
+            constants = node.op.quantize_constants(inputs, out, moments)
         except AotError as error:
             raise error.at(f"{node.op.name} from {' + '.join(node.origin)}") from error
         names = []
@@ -49,15 +58,11 @@ def quantize(graph: Graph, calibration: Calibration) -> Graph:
             names.append(name)
         nodes.append(replace(node, inputs=tuple(names)))
         values[node.output] = out
+        comparison.advance(graph, node, nodes[-1], values)
     used = {i for n in nodes for i in n.inputs} | set(graph.inputs) | {n.output for n in nodes}
     quantized = replace(graph, nodes=tuple(nodes), values={n: v for n, v in values.items() if n in used})
     prove(quantized)
     return quantized
-
-
-def _mean(calibration: Calibration, x: Value) -> Array:
-    """Mean of a value along its last axis."""
-    return calibration.means[x.name] if x.data is None else x.data.reshape(-1, x.type.shape[-1]).mean(axis=0)
 
 
 def prove(graph: Graph) -> dict[str, int]:

@@ -55,6 +55,9 @@ class AveragePool2d(Op):
             return np.full((oh, ow, 1), self.window.kernel[0] * self.window.kernel[1])
         return np.maximum(self.window.counts(height, width), 1)[..., None]
 
+    def carries(self, inputs: tuple[TensorType, ...], output: TensorType) -> bool:
+        return True
+
     def reference(self, *x: Array) -> Array:
         total = self.window.patches(x[0].astype(np.float64), 0.0).sum(axis=(3, 4))
         return apply_clamp(total / self._counts(*x[0].shape[1:3]), self.clamp).astype(np.float32)

@@ -92,6 +92,21 @@ class Case:
 Rows = tuple[int, int]
 
 
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Statistics of the columns which filters are multiplied with, in real numbers but for a factor of ``second``.
+
+    ``expected`` and ``actual``: means in the float network and in the integer network, shape [groups, depth];
+    ``second``: covariance in the integer network, [groups, depth, depth], None if it would be too large; ``columns``
+    is how many it was taken from.
+    """
+
+    expected: Array
+    actual: Array
+    second: Array | None
+    columns: int
+
+
 @dataclass(frozen=True)
 class Op:
     """Base of all operators; fields are attributes only."""
@@ -104,6 +119,10 @@ class Op:
     headers: ClassVar[tuple[str, ...]] = ()
     #: Whether the output keeps the quantization of the first input (data movement, max).
     same_quant: ClassVar[bool] = False
+    #: Whether it multiplies its first input by constant filters (input 1) and adds a constant bias (input 2).
+    linear: ClassVar[bool] = False
+    #: Whether each of those filters reads one channel only.
+    channelwise: ClassVar[bool] = False
 
     # --- meaning -------------------------------------------------------------------------------------------------
 
@@ -130,12 +149,33 @@ class Op:
         """Quantization of the output for a calibrated range; operators with a fixed output scale ignore the range."""
         return affine(low, high, format)
 
-    def quantize_constants(self, inputs: tuple[Value, ...], output: Value, mean: Array) -> tuple[Value, ...]:
+    def judges_input(self) -> bool:
+        """Whether the range of its input is best judged by what comes out of it."""
+        return False
+
+    def quantize_constants(self, inputs: tuple[Value, ...], output: Value,
+                           moments: Moments | None = None) -> tuple[Value, ...]:
         """The inputs with constants turned into integers. ``inputs`` that are computed are quantized already.
 
-        ``mean``: the calibrated mean of the first input along its last axis, for the correction of biases.
+        ``moments``: of what the filters of a linear operator meet, to round them well; None: nothing is known.
         """
         return tuple(v if v.data is None or v.type.format != "f32" else quantize_activation(v) for v in inputs)
+
+    def columns(self, x: Array, fill: float) -> Array:
+        """What the filters of a linear operator are multiplied with, shape [groups, columns, depth]."""
+        raise AssertionError(f"{self.name} has no filters")
+
+    def carries(self, inputs: tuple[TensorType, ...], output: TensorType) -> bool:
+        """Whether a positive factor on a channel of its inputs is the same factor on that channel of its output.
+
+        Channels are the last axis; one of the output belongs to that of the input with the same remainder.
+        """
+        return False
+
+    def rescale(self, constants: tuple[Array | None, ...], before: Array | None,
+                after: Array | None) -> tuple[Array | None, ...]:
+        """The constants if its first input has channels ``before`` times as large, its output ``after`` times."""
+        return constants
 
     # --- the integer kernel --------------------------------------------------------------------------------------
 

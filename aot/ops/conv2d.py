@@ -12,7 +12,7 @@ from aot.builder import Builder
 from aot.errors import AotError
 from aot.ir import Array, TensorType, Value
 from aot.numerics import Multipliers, assert_int32
-from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Overlap, Rows, Shape, Site, Strip, apply_clamp
+from aot.ops.base import NO_CLAMP, Case, Clamp, Moments, OnnxNode, Op, Overlap, Rows, Shape, Site, Strip, apply_clamp
 from aot.ops.depthwise_conv2d import DepthwiseConv2d
 from aot.ops.linear import (
     accumulator_bound,
@@ -22,6 +22,7 @@ from aot.ops.linear import (
     headroom,
     output_dims,
     quantize_weights,
+    rescale_filters,
 )
 from aot.ops.window import Window, from_nhwc, read_window, to_nhwc
 
@@ -35,6 +36,8 @@ class Conv2d(Op):
     clamp: Clamp = NO_CLAMP
 
     name: ClassVar[str] = "conv2d"
+    linear: ClassVar[bool] = True
+    output_axis: ClassVar[int] = 0
     onnx: ClassVar[tuple[str, ...]] = ("Conv",)
 
     @classmethod
@@ -93,14 +96,29 @@ class Conv2d(Op):
     def reference(self, *x: Array) -> Array:
         return apply_clamp(self._sums(x[0], x[1], 0.0) + x[2], self.clamp)
 
-    def quantize_constants(self, inputs: tuple[Value, ...], output: Value, mean: Array) -> tuple[Value, ...]:
+    def quantize_constants(self, inputs: tuple[Value, ...], output: Value,
+                           moments: Moments | None = None) -> tuple[Value, ...]:
         x, w, b = inputs
-        return quantize_weights(x, w, b, output, 0, lambda e: self._mean(e, mean))
+        return quantize_weights(self, x, w, b, output, moments)
 
-    def _mean(self, weights: Array, mean: Array) -> Array:
-        """Mean output per channel for inputs with these channel means; what padding does at the border is left out."""
-        rows = weights.sum(axis=(1, 2)).reshape(self.groups, -1, weights.shape[3])
-        return np.asarray(np.einsum("goi,gi->go", rows, mean.reshape(self.groups, -1)).reshape(-1))
+    def columns(self, x: Array, fill: float) -> Array:
+        patches = self.window.patches(x, fill)
+        split = patches.reshape(-1, *self.window.kernel, self.groups, x.shape[3] // self.groups)
+        return np.asarray(split.transpose(3, 0, 1, 2, 4).reshape(self.groups, len(split), -1))
+
+    def filters(self, weights: Array, channels: int) -> Array:
+        """[groups, outputs of a group, KH * KW * inputs of a group]."""
+        return weights.reshape(self.groups, weights.shape[0] // self.groups, -1)
+
+    def weights(self, filters: Array, shape: Shape) -> Array:
+        """[O, KH, KW, inputs of a group]."""
+        return filters.reshape(shape)
+
+    def rescale(self, constants: tuple[Array | None, ...], before: Array | None,
+                after: Array | None) -> tuple[Array | None, ...]:
+        taps = self.window.kernel[0] * self.window.kernel[1]
+        return rescale_filters(self, constants, None if before is None else
+                               np.tile(before.reshape(self.groups, -1), (1, taps)), after)
 
     def bias(self, site: Site) -> Array:
         """Bias per output channel with the input's zero point folded in."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from aot.ir import Array, TensorType, Value
 from aot.numerics import Multipliers, assert_int32
-from aot.ops.base import NO_CLAMP, Case, Clamp, Op, Overlap, Rows, Shape, Site, Strip, apply_clamp
+from aot.ops.base import NO_CLAMP, Case, Clamp, Moments, Op, Overlap, Rows, Shape, Site, Strip, apply_clamp
 from aot.ops.linear import (
     accumulator_bound,
     channel_multipliers,
@@ -19,6 +19,7 @@ from aot.ops.linear import (
     headroom,
     output_dims,
     quantize_weights,
+    rescale_filters,
 )
 from aot.ops.window import Window
 
@@ -34,6 +35,9 @@ class DepthwiseConv2d(Op):
     clamp: Clamp = NO_CLAMP
 
     name: ClassVar[str] = "depthwise_conv2d"
+    linear: ClassVar[bool] = True
+    channelwise: ClassVar[bool] = True
+    output_axis: ClassVar[int] = 2
 
     def infer(self, types: tuple[TensorType, ...]) -> Shape:
         n, height, width, _ = types[0].shape
@@ -50,10 +54,27 @@ class DepthwiseConv2d(Op):
     def reference(self, *x: Array) -> Array:
         return apply_clamp(self._sums(x[0], x[1], 0.0) + x[2], self.clamp).astype(np.float32)
 
-    def quantize_constants(self, inputs: tuple[Value, ...], output: Value, mean: Array) -> tuple[Value, ...]:
+    def quantize_constants(self, inputs: tuple[Value, ...], output: Value,
+                           moments: Moments | None = None) -> tuple[Value, ...]:
         x, w, b = inputs
-        means = np.repeat(mean, w.type.shape[2] // mean.size)
-        return quantize_weights(x, w, b, output, 2, lambda e: e.sum(axis=(0, 1)) * means)
+        return quantize_weights(self, x, w, b, output, moments)
+
+    def columns(self, x: Array, fill: float) -> Array:
+        taps = self.window.kernel[0] * self.window.kernel[1]
+        return np.asarray(self.window.patches(x, fill).reshape(-1, taps, x.shape[3]).transpose(2, 0, 1))
+
+    def filters(self, weights: Array, channels: int) -> Array:
+        """[C, M, KH * KW]."""
+        kh, kw, outputs = weights.shape
+        return weights.reshape(kh * kw, channels, outputs // channels).transpose(1, 2, 0)
+
+    def weights(self, filters: Array, shape: Shape) -> Array:
+        """[KH, KW, C * M]."""
+        return filters.transpose(2, 0, 1).reshape(shape)
+
+    def rescale(self, constants: tuple[Array | None, ...], before: Array | None,
+                after: Array | None) -> tuple[Array | None, ...]:
+        return rescale_filters(self, constants, None if before is None else before[:, None], after)
 
     def bias(self, site: Site) -> Array:
         """Bias per output channel with the input's zero point folded in."""

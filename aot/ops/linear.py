@@ -2,43 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from aot.errors import AotError
 from aot.ir import Array, Quant, TensorType, Value
-from aot.numerics import INT32_MAX, Multipliers, dequantize, multipliers, quantize, requantize, round_half_up
-from aot.ops.base import Clamp, Site, clamp_limits
+from aot.numerics import INT32_MAX, Multipliers, multipliers, requantize, round_half_up
+from aot.ops.base import Clamp, Moments, Site, clamp_limits
 
 
-def quantize_weights(x: Value, w: Value, b: Value, y: Value, axis: int,
-                     mean_output: Callable[[Array], Array]) -> tuple[Value, Value, Value]:
+#: How much of the covariance between inputs is ignored, at least; more where few columns were seen.
+DAMPING = 0.01
+
+
+class Filters(Protocol):
+    """A linear operator: its weights as filters, [groups, outputs of a group, depth], and back."""
+
+    #: The axis of the weights which counts outputs.
+    output_axis: ClassVar[int]
+
+    def filters(self, weights: Array, channels: int) -> Array:
+        """Filters for so many input channels; read in order, they are those of the output channels."""
+
+    def weights(self, filters: Array, shape: tuple[int, ...]) -> Array:
+        """The reverse of :meth:`filters`, for weights of that shape."""
+
+
+def quantize_weights(op: Filters, x: Value, w: Value, b: Value, y: Value,
+                     moments: Moments | None) -> tuple[Value, Value, Value]:
     """Float weights and bias to int8 (symmetric, one scale per output channel) and int32.
 
-    ``mean_output`` gives the mean output per channel for weights like these (without bias); what rounding the weights
-    shifts it by is taken out of the bias. Source: Nagel et al., "Data-Free Quantization Through Weight Equalization
-    and Bias Correction", section 4.2.
+    ``moments`` of what the filters meet tell how to round them, and what the network before has shifted and rounding
+    the weights shifts on average, which is taken out of the bias. Source of the latter: Nagel et al., "Data-Free
+    Quantization Through Weight Equalization and Bias Correction", section 4.2.
 
     A channel's scale is the finest that holds its weights in [-127, 127], but not so fine that its bias would leave
     2**29 or its multiplier would have fewer than 16 bits: such a channel contributes less than 2**-9 of an output
     step per input, so nothing visible is lost.
     """
     assert w.data is not None and b.data is not None
-    others = tuple(i for i in range(w.data.ndim) if i != axis)
-    largest = np.abs(w.data).max(axis=others, initial=0).astype(np.float64)
-    bias = np.abs(b.data).astype(np.float64)
-    scale = np.maximum.reduce([largest / 127, bias / (x.scale * 2.0**29),
+    filters = op.filters(w.data.astype(np.float64), x.type.shape[-1])
+    largest = np.abs(filters).max(axis=2, initial=0).reshape(-1)
+    bias = b.data.astype(np.float64)
+    scale = np.maximum.reduce([largest / 127, np.abs(bias) / (x.scale * 2.0**29),
                                np.full_like(largest, y.scale / x.scale * 2.0**-17)])
     scale = np.maximum(scale, np.finfo(np.float32).tiny)
-    quant = Quant(tuple(float(s) for s in scale), 0, axis)
-    weights = quantize(w.data, quant, -127, 127).astype(np.int8)
-    error = dequantize(weights, quant).astype(np.float64) - w.data
-    corrected = b.data.astype(np.float64) - mean_output(error)
-    biases = round_half_up(corrected / (x.scale * scale))
+    steps = scale.reshape(filters.shape[:2])
+    whole = round_filters(filters / steps[..., None], moments)
+    if moments is not None:
+        bias = bias + (np.einsum("god,gd->go", filters, moments.expected)
+                       - steps * np.einsum("god,gd->go", whole, moments.actual)).reshape(-1)
+    quant = Quant(tuple(float(s) for s in scale), 0, op.output_axis)
+    biases = round_half_up(bias / (x.scale * scale))
     bias_quant = Quant(tuple(float(s) for s in x.scale * scale), 0, 0)
-    return (x, Value(w.name, TensorType("s8", w.type.shape, quant), weights),
+    return (x, Value(w.name, TensorType("s8", w.type.shape, quant), op.weights(whole, w.type.shape).astype(np.int8)),
             Value(b.name, TensorType("s32", b.type.shape, bias_quant), biases.astype(np.int32)))
+
+
+def round_filters(filters: Array, moments: Moments | None, largest: int = 127) -> Array:
+    """Filters in units of their steps, [groups, outputs, depth], to integers in [-largest, largest].
+
+    Weight by weight, what rounding one of them changes in the output is made good by those that follow, as far as
+    their inputs go together. Source: Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative
+    Pre-trained Transformers", section 3 (after Hassibi and Stork, "Optimal Brain Surgeon").
+    """
+    if moments is None or moments.second is None:
+        return np.clip(round_half_up(filters), -largest, largest)
+    depth = filters.shape[2]
+    spread = np.einsum("gdd->gd", moments.second)
+    floor = np.maximum(DAMPING * spread.mean(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    doubt = depth / (depth + moments.columns)
+    second = (1.0 - doubt) * moments.second + np.einsum("gd,de->gde", doubt * spread + floor, np.eye(depth))
+    # the upper Cholesky factor of the inverse: row i tells how an error of weight i is spread over those behind it
+    upper = np.linalg.cholesky(np.linalg.inv(second)).transpose(0, 2, 1)
+    rest = filters.copy()
+    whole = np.empty_like(rest)
+    for i in range(depth):
+        whole[..., i] = np.clip(round_half_up(rest[..., i]), -largest, largest)
+        error = (rest[..., i] - whole[..., i]) / upper[:, None, i, i]
+        rest[..., i + 1:] -= error[..., None] * upper[:, None, i, i + 1:]
+    return whole.astype(np.int64)
+
+
+def rescale_filters(op: Filters, constants: tuple[Array | None, ...],
+                    before: Array | None, after: Array | None) -> tuple[Array | None, ...]:
+    """Weights and bias for inputs ``before`` times as large and outputs ``after`` times.
+
+    ``before`` has the shape [groups, depth] of the filters, ``after`` [outputs].
+    """
+    x, w, b = constants
+    assert w is not None and b is not None
+    bias = b.astype(np.float64)
+    filters = op.filters(w.astype(np.float64), len(bias) if before is None else before.size)
+    if before is not None:
+        filters = filters / before[:, None, :]
+    if after is not None:
+        filters, bias = filters * after.reshape(*filters.shape[:2], 1), bias * after
+    return x, op.weights(filters, w.shape), bias
 
 
 def folded_bias(x: Value, b: Value, weight_sums: Array) -> Array:

@@ -33,6 +33,9 @@ class MaxPool2d(Op):
         n, height, width, channels = types[0].shape
         return (n, *self.window.output(height, width), channels)
 
+    def carries(self, inputs: tuple[TensorType, ...], output: TensorType) -> bool:
+        return True
+
     def reference(self, *x: Array) -> Array:
         return np.asarray(self.window.patches(x[0], -np.inf).max(axis=(3, 4)))
 

@@ -37,6 +37,9 @@ class Transpose(Op):
     def infer(self, types: tuple[TensorType, ...]) -> Shape:
         return tuple(types[0].shape[p] for p in self.perm)
 
+    def carries(self, inputs: tuple[TensorType, ...], output: TensorType) -> bool:
+        return self.perm[-1:] == (len(self.perm) - 1,)
+
     def reference(self, *x: Array) -> Array:
         return x[0].transpose(self.perm)
 
