@@ -75,6 +75,80 @@ AOT_INLINE void aot_matrix_widen(uint32_t *tile, const int8_t *from, int32_t wor
     }
 }
 
+/* The same for three pixels at once. */
+AOT_INLINE void aot_matrix_widen_three(uint32_t *tile, const int8_t *from0, const int8_t *from1, const int8_t *from2,
+                                       int32_t words)
+{
+#if AOT_ARM_DSP
+#pragma GCC unroll 4
+    for (int32_t i = 0; i < words; ++i) {
+        __asm__ volatile("ldr r8, [%1], #4\n ldr r10, [%2], #4\n ldr r12, [%3], #4\n"
+                         "sxtb16 r4, r8, ror #8\n sxtb16 r5, r10, ror #8\n sxtb16 r6, r12, ror #8\n"
+                         "rev16 r8, r8\n rev16 r10, r10\n rev16 r12, r12\n"
+                         "eor r8, r8, #0x007F007F\n eor r10, r10, #0x007F007F\n eor r12, r12, #0x007F007F\n"
+                         "stmia %0!, {r4, r5, r6, r8, r10, r12}\n"
+                         : "+r"(tile), "+r"(from0), "+r"(from1), "+r"(from2)
+                         :
+                         : "r4", "r5", "r6", "r8", "r10", "r12", "memory");
+    }
+#else
+    aot_matrix_widen(tile, from0, words);
+    aot_matrix_widen(tile + 1, from1, words);
+    aot_matrix_widen(tile + 2, from2, words);
+#endif
+}
+
+/* Four of the inputs that are over when each row of a window is taken four by four, of all rows together. */
+AOT_INLINE uint32_t aot_matrix_rest(const int8_t *from, int32_t pitch, int32_t length, int32_t rows, int32_t block)
+{
+    const int32_t each = length % 4;
+    uint32_t word = 0;
+#pragma GCC unroll 4
+    for (int32_t i = 0; i < 4; ++i) {
+        const int32_t k = 4 * block + i;
+        if (k < rows * each) {
+            word |= (uint32_t)(uint8_t)from[k / each * pitch + length - each + k % each] << (8 * i);
+        }
+    }
+    return word;
+}
+
+/* The inputs of a pixel's window, `rows` rows of `length` bytes which begin `pitch` bytes apart: fours, then the rest. */
+AOT_INLINE void aot_matrix_window(uint32_t *tile, const int8_t *from, int32_t pitch, int32_t length, int32_t rows)
+{
+    for (int32_t row = 0; row < rows; ++row) {
+        aot_matrix_widen(tile, from + row * pitch, length / 4);
+        tile += AOT_MATRIX_WORDS * (length / 4);
+    }
+#pragma GCC unroll 8
+    for (int32_t block = 0; 4 * block < rows * (length % 4); ++block) {
+        const uint32_t word = aot_matrix_rest(from, pitch, length, rows, block);
+        tile[0] = aot_odd_bytes(word);
+        tile[3] = aot_matrix_even(word);
+        tile += AOT_MATRIX_WORDS;
+    }
+}
+
+/* The same for three pixels, whose windows begin `step` bytes apart. */
+AOT_INLINE void aot_matrix_windows(uint32_t *tile, const int8_t *from, int32_t step, int32_t pitch, int32_t length,
+                                   int32_t rows)
+{
+    for (int32_t row = 0; row < rows; ++row) {
+        const int8_t *const start = from + row * pitch;
+        aot_matrix_widen_three(tile, start, start + step, start + 2 * step, length / 4);
+        tile += AOT_MATRIX_WORDS * (length / 4);
+    }
+#pragma GCC unroll 8
+    for (int32_t block = 0; 4 * block < rows * (length % 4); ++block) {
+        for (int32_t p = 0; p < AOT_MATRIX_PIXELS; ++p) {
+            const uint32_t word = aot_matrix_rest(from + p * step, pitch, length, rows, block);
+            tile[p] = aot_odd_bytes(word);
+            tile[3 + p] = aot_matrix_even(word);
+        }
+        tile += AOT_MATRIX_WORDS;
+    }
+}
+
 /* The same for inputs that are all one value, such as padding. */
 AOT_INLINE void aot_matrix_fill(uint32_t *tile, int8_t value, int32_t words)
 {
