@@ -74,8 +74,8 @@ def _body(blocks: int) -> int:
 
 def _saved(dims: dict[str, int]) -> float:
     """Instructions that the code for any depth would take in addition."""
-    turns = _turns(dims["BLOCKS"])
-    pair = 13 + dims["BLOCKS"] / 4 - (8 + 2 * turns if turns > 1 else 0)
+    blocks, turns = dims["BLOCKS"], _turns(dims["BLOCKS"])
+    pair = 11 + 0.75 * blocks - (4 + 4 * turns if turns > 1 else 0)
     return dims.get("BATCH", 1) * (dims["PIXELS"] // PIXELS) * (dims["OUT_C"] // 2) * pair
 
 
