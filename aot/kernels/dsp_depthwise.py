@@ -110,8 +110,10 @@ class DspDepthwise(SpecialKernel):
         w = site.inputs[1].data
         assert w is not None
         filters = w.transpose(2, 1, 0) if _transposed(site) else w.transpose(2, 0, 1)
-        return {"weights": np.ascontiguousarray(filters).reshape(w.shape[2], 9), "bias": op.bias(site),
-                "multipliers": op.multipliers(site).m.astype(np.int32)}
+        # each row's weights 0 1 1 2, which come apart into the pairs that meet two neighbouring outputs
+        rows = np.ascontiguousarray(filters[:, :, [0, 1, 1, 2]]).view("<u4").reshape(-1, 3)
+        last = np.stack([op.bias(site), op.multipliers(site).m], axis=1) & 0xFFFFFFFF
+        return {"filters": np.concatenate([rows, last], axis=1).astype(np.uint32)}
 
     def scratch(self, site: Site) -> int:
         plane = _plane(site)
