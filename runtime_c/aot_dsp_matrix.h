@@ -195,12 +195,11 @@ AOT_INLINE void aot_matrix_widen_one(uint32_t *row, const int8_t *from, int32_t 
     "smlad r11, r4, r5, r11\n smlad r12, r4, r6, r12\n smlad lr, r4, r7, lr\n"
 
 /*
- * Sum to output: requantize, then divide by 256 and saturate in one instruction, store. Dropping the lower half of the
- * product before the division changes nothing, since both round down and the half was added at the end.
+ * Sum to output: requantize, then divide by 256 and saturate in one instruction. Dropping the lower half of the product
+ * before the division changes nothing, since both round down and the half was added at the end.
  */
-#define AOT_MATRIX_STORE(sum, multiplier, offset, place)                                                        \
-    "smmla " sum ", " sum ", " multiplier ", " offset "\n ssat " sum ", #8, " sum ", asr #8\n"                  \
-    "strb " sum ", " place "\n"
+#define AOT_MATRIX_FINISH(sum, multiplier, offset)                                                              \
+    "smmla " sum ", " sum ", " multiplier ", " offset "\n ssat " sum ", #8, " sum ", asr #8\n"
 
 /* Three pixels times pairs of output channels, requantized and saturated to int8. */
 AOT_ASSEMBLY static void aot_matrix_pairs(const uint32_t *stream AOT_UNUSED, const uint32_t *tile AOT_UNUSED,
@@ -229,13 +228,10 @@ AOT_ASSEMBLY static void aot_matrix_pairs(const uint32_t *stream AOT_UNUSED, con
         "subs r2, r2, #1\n bne 2b\n"
         "ldmia r0!, {r3, r4}\n"
         "ldmia sp, {r1, r2, r5, r6}\n"  /* pixel1, pixel2, offset, output */
-        AOT_MATRIX_STORE("r8", "r3", "r5", "[r6]")
-        AOT_MATRIX_STORE("r9", "r3", "r5", "[r6, r1]")
-        AOT_MATRIX_STORE("r10", "r3", "r5", "[r6, r2]")
-        "adds r6, r6, #1\n"
-        AOT_MATRIX_STORE("r11", "r4", "r5", "[r6]")
-        AOT_MATRIX_STORE("r12", "r4", "r5", "[r6, r1]")
-        AOT_MATRIX_STORE("lr", "r4", "r5", "[r6, r2]")
+        AOT_MATRIX_FINISH("r8", "r3", "r5") AOT_MATRIX_FINISH("r9", "r3", "r5") AOT_MATRIX_FINISH("r10", "r3", "r5")
+        AOT_MATRIX_FINISH("r11", "r4", "r5") AOT_MATRIX_FINISH("r12", "r4", "r5") AOT_MATRIX_FINISH("lr", "r4", "r5")
+        "strb r8, [r6]\n strb r9, [r6, r1]\n strb r10, [r6, r2]\n"
+        "strb r11, [r6, #1]!\n strb r12, [r6, r1]\n strb lr, [r6, r2]\n"
         "adds r6, r6, #1\n str r6, [sp, #12]\n"
         "ldr r1, [sp, #28]\n subs r1, r1, #1\n str r1, [sp, #28]\n"
         "bne 1b\n"
@@ -296,10 +292,9 @@ AOT_ASSEMBLY static void aot_matrix_rows(const uint32_t *stream AOT_UNUSED, cons
         "subs r2, r2, #1\n bne 3b\n"
         "ldmia r0!, {r3, r4, r5, r6}\n"
         "ldrd r8, r7, [sp, #24]\n"      /* output, offset */
-        AOT_MATRIX_STORE("r9", "r3", "r7", "[r8], #1")
-        AOT_MATRIX_STORE("r10", "r4", "r7", "[r8], #1")
-        AOT_MATRIX_STORE("r11", "r5", "r7", "[r8], #1")
-        AOT_MATRIX_STORE("r12", "r6", "r7", "[r8], #1")
+        AOT_MATRIX_FINISH("r9", "r3", "r7") AOT_MATRIX_FINISH("r10", "r4", "r7")
+        AOT_MATRIX_FINISH("r11", "r5", "r7") AOT_MATRIX_FINISH("r12", "r6", "r7")
+        "strb r9, [r8], #1\n strb r10, [r8], #1\n strb r11, [r8], #1\n strb r12, [r8], #1\n"
         "str r8, [sp, #24]\n"
         "subs lr, lr, #1\n bne 1b\n"
         "add sp, sp, #32\n"
