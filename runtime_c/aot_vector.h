@@ -50,12 +50,34 @@ AOT_INLINE int32_t aot_dot(int32_t bias, const aot_raised *x, const int8_t *row,
     return sum;
 }
 
-/* The outputs of n channels from their sums, each with its multiplier. */
-AOT_INLINE void aot_requantize_row(int8_t *output, const int32_t *sums, const int32_t *multipliers, int32_t n,
-                                   int32_t zero, int32_t low, int32_t high)
+/* The same for four stretches of inputs, one behind the other. */
+AOT_INLINE void aot_dot_4(int32_t sums[4], int32_t bias, const aot_raised *x, const int8_t *row, int32_t n)
+{
+    int32_t sum0 = bias;
+    int32_t sum1 = bias;
+    int32_t sum2 = bias;
+    int32_t sum3 = bias;
+    for (int32_t k = 0; k < n; ++k) {
+        sum0 += x[k] * row[k];
+        sum1 += x[n + k] * row[k];
+        sum2 += x[2 * n + k] * row[k];
+        sum3 += x[3 * n + k] * row[k];
+    }
+    sums[0] = sum0;
+    sums[1] = sum1;
+    sums[2] = sum2;
+    sums[3] = sum3;
+}
+
+/* The outputs of n channels from their sums, which are used up, each with its multiplier. */
+AOT_INLINE void aot_requantize_row(int8_t *output, int32_t *sums, const int32_t *multipliers, int32_t n, int32_t zero,
+                                   int32_t low, int32_t high)
 {
     for (int32_t i = 0; i < n; ++i) {
-        output[i] = aot_clamp(aot_requantize(sums[i], multipliers[i], zero), low, high);
+        sums[i] = aot_requantize(sums[i], multipliers[i], zero);
+    }
+    for (int32_t i = 0; i < n; ++i) {
+        output[i] = aot_clamp(sums[i], low, high);
     }
 }
 

@@ -48,7 +48,7 @@ class VectorConv2d(SpecialKernel):
                 "multipliers": op.multipliers(site).m.astype("int32")}
 
     def instructions(self, site: Site) -> float:
-        depth = _rows(site).shape[1]
+        depth = int(_rows(site).shape[1])
         pixels = site.output.type.size // site.output.type.shape[3]
         return vector_dot.instructions(depth, site.output.type.size) + pixels * (20.0 + depth / 8)
 
@@ -63,7 +63,7 @@ def _tile(site: Site) -> int:
     """Pixels at a time."""
     shape = site.output.type.shape
     most = TILE if vector_dot.lanes(shape[3] // _op(site).groups) > vector_dot.LANES // 2 else LARGE_TILE
-    return min(most, shape[0] * shape[1] * shape[2])
+    return min(most, -(-shape[1] * shape[2] // TILE) * TILE)
 
 
 def _rows(site: Site) -> Array:

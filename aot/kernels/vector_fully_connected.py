@@ -33,7 +33,7 @@ class VectorFullyConnected(SpecialKernel):
                 "multipliers": op.multipliers(site).m.astype("int32")}
 
     def instructions(self, site: Site) -> float:
-        depth = _weights(site).shape[1]
+        depth = int(_weights(site).shape[1])
         return vector_dot.instructions(depth, site.output.type.size) + depth / 8
 
     def scratch(self, site: Site) -> int:
