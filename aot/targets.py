@@ -24,6 +24,7 @@ class Isa:
     features: tuple[str, ...] = ()
 
 
+HOST = Isa("host", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("vector",))
 C99 = Isa("c99", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("vector",))
 PLAIN = Isa("plain", "aot_simd_c99.h", block=1, rows=2, tile=2)
 DSP = Isa("dsp", "aot_simd_dsp.h", block=4, rows=2, tile=3, features=("dsp",))
@@ -70,7 +71,7 @@ _ARM = "arm-none-eabi-gcc"
 _RISCV = "riscv64-unknown-elf-gcc"
 
 TARGETS: dict[str, Target] = {t.name: t for t in (
-    Target("host", "this machine, portable C99", C99, "cc", (), 16),
+    Target("host", "this machine, portable C99", HOST, "cc", (), 16),
     Target("c99", "any processor with a C99 compiler", C99, "cc", (), 8),
     Target("cortex-m0", "Arm Cortex-M0, M0+, M1", THUMB1, _ARM,
            ("-mcpu=cortex-m0", "-mthumb", "-mfloat-abi=soft"), 8, ("qemu-system-arm", "-M", "mps2-an385"), "mps2"),

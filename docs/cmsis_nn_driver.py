@@ -1,7 +1,8 @@
 """C that runs a compiled network's layers through CMSIS-NN: what ``docs/host_bench.py`` measures for comparison.
 
 The layers, their shapes, weights and scales are those of the quantized graph. Multipliers are given as CMSIS-NN takes
-them: a number of 31 bits and an exponent.
+them: a number of 31 bits and an exponent. Its average pool cannot change the scale, so that what follows one computes
+other numbers than our C; the time is the same.
 """
 
 from __future__ import annotations
@@ -34,10 +35,12 @@ static int8_t scratch[%d];
 """
 
 
-def driver(net: aot.Net) -> str:
+def driver(net: aot.Net, per_channel: bool = False) -> str:
     """C source with ``int cmsis_nn_run(const int8_t *input, int8_t *output)``; 0: every layer was computed.
 
-    The first input and output only. An AotError names an operator for which there is no call here.
+    The first input and output only. Fully connected layers are given one multiplier for all outputs, which is quicker
+    there but not what the network means, unless ``per_channel`` is set. An AotError names an operator for which there
+    is no call here.
     """
     graph = net.graph
     place = _places(net)
@@ -47,7 +50,7 @@ def driver(net: aot.Net) -> str:
         if isinstance(node.op, Reshape):
             continue
         values = [graph.values[n] for n in node.inputs]
-        result = _layer(i, node, values, graph.values[node.output], place)
+        result = _layer(i, node, values, graph.values[node.output], place, per_channel)
         arrays += result[0]
         calls.append(result[1])
     sizes: dict[str, int] = {}
@@ -85,55 +88,61 @@ def _places(net: aot.Net) -> dict[str, str]:
     return {n: "output" if root.get(n, n) == final else p for n, p in place.items()}
 
 
-def _layer(i: int, node: Node, values: list[Value], y: Value, place: Mapping[str, str]) -> tuple[list[str], str]:
+def _layer(i: int, node: Node, values: list[Value], y: Value, place: Mapping[str, str],
+           per_channel: bool) -> tuple[list[str], str]:
     """Constant arrays and the call for one node."""
     op, x = node.op, values[0]
     a, b = place[x.name], place[y.name]
+    low, high = clamp_limits(getattr(op, "clamp", (None, None)), y)
+    limits, offsets = f"{{ {low}, {high} }}", f"{-x.zero}, {y.zero}"
     if isinstance(op, Conv2d | DepthwiseConv2d):
-        low, high = clamp_limits(op.clamp, y)
-        w = op.window
-        multiplier = f"{_channels(x) and y.type.shape[3] // _channels(x)}, " if isinstance(op, DepthwiseConv2d) else ""
-        kind = "dw_conv" if isinstance(op, DepthwiseConv2d) else "conv"
-        filters = (f"{{ 1, {w.kernel[0]}, {w.kernel[1]}, {y.type.shape[3]} }}" if kind == "dw_conv" else
-                   f"{{ {y.type.shape[3]}, {w.kernel[0]}, {w.kernel[1]}, {values[1].type.shape[3]} }}")
-        call = "arm_depthwise_conv_wrapper_s8" if kind == "dw_conv" else "arm_convolve_wrapper_s8"
+        w, out_c, weights = op.window, y.type.shape[3], values[1].type.shape
+        if isinstance(op, DepthwiseConv2d):
+            kind, call, more = "dw_conv", "arm_depthwise_conv_wrapper_s8", f"{out_c // x.type.shape[3]}, "
+            filters = f"{{ 1, {w.kernel[0]}, {w.kernel[1]}, {out_c} }}"
+        else:
+            kind, call, more = "conv", "arm_convolve_wrapper_s8", ""
+            filters = f"{{ {out_c}, {w.kernel[0]}, {w.kernel[1]}, {weights[3]} }}"
         return _constants(i, x, values, y), f"""    {{
-        const cmsis_nn_{kind}_params params = {{ {-x.zero}, {y.zero}, {multiplier}{{ {w.stride[1]}, {w.stride[0]} }},
-            {{ {w.pads[1]}, {w.pads[0]} }}, {{ {w.dilation[1]}, {w.dilation[0]} }}, {{ {low}, {high} }} }};
+        const cmsis_nn_{kind}_params params = {{
+            {offsets}, {more}{_tile(w.stride)}, {_tile(w.pads)}, {_tile(w.dilation)}, {limits}
+        }};
         const cmsis_nn_per_channel_quant_params quant = {{ multiplier{i}, shift{i} }};
-        const cmsis_nn_dims in = {_dims(x)}, filter = {filters}, bias = {{ 1, 1, 1, {y.type.shape[3]} }}, out = {_dims(y)};
-        wrong |= {call}(&context, &params, &quant, &in, {a}, &filter, weights{i}, &bias, bias{i}, &out, {b});
+        const cmsis_nn_dims in = {_dims(x)}, filter = {filters};
+        const cmsis_nn_dims bias = {{ 1, 1, 1, {out_c} }}, out = {_dims(y)};
+        wrong |= {call}(&context, &params, &quant, &in, {a}, &filter, weights{i}, &bias,
+                        bias{i}, &out, {b});
     }}
 """
     if isinstance(op, FullyConnected):
-        low, high = clamp_limits(op.clamp, y)
-        out, length = values[1].type.shape
-        rows = y.type.size // out
+        out_c, length = values[1].type.shape
+        rows = y.type.size // out_c
         return _constants(i, x, values, y), f"""    {{
-        const cmsis_nn_fc_params params = {{ {-x.zero}, 0, {y.zero}, {{ {low}, {high} }} }};
-        const cmsis_nn_quant_params quant = {{ multiplier{i}, shift{i}, 1 }};
-        const cmsis_nn_dims in = {{ {rows}, 1, 1, {length} }}, filter = {{ {length}, 1, 1, {out} }};
-        const cmsis_nn_dims bias = {{ 1, 1, 1, {out} }}, result = {{ {rows}, 1, 1, {out} }};
-        wrong |= arm_fully_connected_wrapper_s8(&context, &params, &quant, &in, {a}, &filter, weights{i}, &bias, bias{i}, &result, {b});
+        const cmsis_nn_fc_params params = {{ {-x.zero}, 0, {y.zero}, {limits} }};
+        const cmsis_nn_quant_params quant = {{ multiplier{i}, shift{i}, {int(per_channel)} }};
+        const cmsis_nn_dims in = {{ {rows}, 1, 1, {length} }}, filter = {{ {length}, 1, 1, {out_c} }};
+        const cmsis_nn_dims bias = {{ 1, 1, 1, {out_c} }}, out = {{ {rows}, 1, 1, {out_c} }};
+        wrong |= arm_fully_connected_wrapper_s8(&context, &params, &quant, &in, {a}, &filter, weights{i}, &bias,
+                                                bias{i}, &out, {b});
     }}
 """
     if isinstance(op, AveragePool2d):
-        low, high = clamp_limits(op.clamp, y)
         w = op.window
         return [], f"""    {{
-        const cmsis_nn_pool_params params = {{ {{ {w.stride[1]}, {w.stride[0]} }}, {{ {w.pads[1]}, {w.pads[0]} }}, {{ {low}, {high} }} }};
-        const cmsis_nn_dims in = {_dims(x)}, filter = {{ 1, {w.kernel[0]}, {w.kernel[1]}, 1 }}, out = {_dims(y)};
+        const cmsis_nn_pool_params params = {{ {_tile(w.stride)}, {_tile(w.pads)}, {limits} }};
+        const cmsis_nn_dims in = {_dims(x)}, filter = {{ 1, {w.kernel[0]}, {w.kernel[1]}, 1 }};
+        const cmsis_nn_dims out = {_dims(y)};
         wrong |= arm_avgpool_s8(&context, &params, &in, {a}, &filter, &out, {b});
     }}
 """
     if isinstance(op, Add) and op.sign == 1 and values[1].data is None and x.type.shape == values[1].type.shape:
         z = values[1]
-        low, high = clamp_limits(op.clamp, y)
         twice = 2 * max(x.scale, z.scale)
         ratios = (x.scale / twice, z.scale / twice, twice / (2**20 * y.scale))
         first, second, result = (", ".join(map(str, _fixed(r))) for r in ratios)
-        return [], (f"    wrong |= arm_elementwise_add_s8({a}, {place[z.name]}, {-x.zero}, {first}, {-z.zero}, {second}, 20,\n"
-                    f"        {b}, {y.zero}, {result}, {low}, {high}, {y.type.size});\n")
+        return [], f"""    wrong |= arm_elementwise_add_s8({a}, {place[z.name]}, {-x.zero}, {first}, {-z.zero},
+                                    {second}, 20, {b}, {y.zero}, {result}, {low}, {high}, {y.type.size});
+"""
     if isinstance(op, Softmax):
         m, shift = _fixed(min(x.scale * 2**26, 2**31 - 1))
         length = y.type.shape[-1]
@@ -169,5 +178,6 @@ def _dims(value: Value) -> str:
     return f"{{ {n}, {h}, {w}, {c} }}"
 
 
-def _channels(value: Value) -> int:
-    return value.type.shape[3]
+def _tile(pair: tuple[int, ...]) -> str:
+    """Width and height from height and width (or top and left)."""
+    return f"{{ {pair[1]}, {pair[0]} }}"

@@ -28,7 +28,7 @@ from aot import build
 from aot.errors import AotError
 
 DOCUMENT = ROOT / "docs" / "host.md"
-TABLE = re.compile(r"(?<=<!-- table:host -->\n).*?(?=<!-- /table -->)", re.DOTALL)
+TABLE = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- /measured -->)", re.DOTALL)
 #: Nanoseconds of one turn, roughly.
 TURN = 2e6
 _TIMER = """
@@ -68,7 +68,7 @@ class Contender:
     def load(self, folder: Path, options: argparse.Namespace) -> Callable[[int], float]:
         """Compile and load it: a function from a number of inferences to nanoseconds."""
         build.put(self.files, folder)
-        sources = sorted(p for p in self.files if p.endswith(".c") and "/part_" not in f"/{p}")
+        sources = sorted(p for p in self.files if p.endswith(".c"))
         build.compile_c(options.compiler, [*options.flags.split(), "-w", "-fPIC", "-shared"],
                         [*sources, *self.arguments, "-lm"], "bench.so", folder)
         library: Any = build.load(folder / "bench.so", "double bench_ns(int times);")[1]
@@ -97,16 +97,16 @@ def cmsis_nn(net: aot.Net, include: str, library: str) -> Contender:
 def generated(name: str, command: Sequence[str], model: Path, net: aot.Net, function: str) -> Contender:
     """Float C which another program makes of the model; the command has MODEL and, unless it prints, OUTPUT in it."""
     with tempfile.TemporaryDirectory() as folder:
-        words = [w.replace("MODEL", str(model)).replace("OUTPUT", "part_model.c") for w in command]
+        words = [w.replace("MODEL", str(model)).replace("OUTPUT", "model.inc") for w in command]
         done = build.run(words, Path(folder))
-        made = Path(folder) / "part_model.c"
+        made = Path(folder) / "model.inc"
         text = made.read_text() if made.exists() else done.out
     if done.status != 0 or f" {function}(" not in text:
         raise AotError(f"{command[0]} could not translate {model.name}: {done.err[:300]}", "measure without it")
     x, y = (net.graph.values[names[0]].type.size for names in (net.graph.inputs, net.graph.outputs))
-    head = f'#include "part_model.c"\nstatic float input[{x}], output[{y}];'
+    head = f'#include "model.inc"\nstatic float input[{x}], output[{y}];'
     timer = _TIMER % {"head": head, "value": _REALS, "call": f"{function}((void *)input, (void *)output)"}
-    return Contender(name, {"part_model.c": text, "timer.c": timer})
+    return Contender(name, {"model.inc": text, "timer.c": timer})
 
 
 def contenders(net: aot.Net, model: Path, options: argparse.Namespace) -> Iterator[Contender]:
@@ -192,7 +192,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=60, help="turns of which the fastest counts")
     parser.add_argument("--cmsis-nn-include", default=os.environ.get("CMSIS_NN_INCLUDE", ""), help="its folder Include")
     parser.add_argument("--cmsis-nn-library", default=os.environ.get("CMSIS_NN_LIBRARY", ""),
-                        help="a static library of it, built for this machine with the same flags")
+                        help="a library of it for this machine: position-independent, same flags")
     parser.add_argument("--onnx2c", default=os.environ.get("ONNX2C", "onnx2c"), help="the program")
     parser.add_argument("--emx-onnx-cgen", default=os.environ.get("EMX_ONNX_CGEN", "emx-onnx-cgen"), help="the program")
     parser.add_argument("--accept", action="store_true", help="write the table into docs/host.md")

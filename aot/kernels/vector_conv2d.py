@@ -23,7 +23,7 @@ class VectorConv2d(SpecialKernel):
     headers: ClassVar[tuple[str, ...]] = (vector_dot.HEADER,)
 
     def fits(self, site: Site) -> bool:
-        return site.goal != "size" and vector_dot.fits(_rows(site), _op(site).bias(site))
+        return vector_dot.wanted(site) and vector_dot.fits(_rows(site), _op(site).bias(site))
 
     def dims(self, site: Site) -> dict[str, int]:
         op = _op(site)

@@ -26,7 +26,7 @@ class VectorDepthwise(SpecialKernel):
     headers: ClassVar[tuple[str, ...]] = (vector_dot.HEADER,)
 
     def fits(self, site: Site) -> bool:
-        return site.goal != "size"
+        return vector_dot.wanted(site)
 
     def dims(self, site: Site) -> dict[str, int]:
         op = _op(site)
@@ -39,7 +39,7 @@ class VectorDepthwise(SpecialKernel):
             "BATCH", "IN_H", "IN_W", "IN_C", "OUT_H", "OUT_W", "OUT_C", "KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W",
             "DILATION_H", "DILATION_W", "PAD_TOP", "PAD_LEFT", "COPY_W", "FILTERS", "IN_ZERO", "OUT_ZERO", "OUT_MIN",
             "OUT_MAX", "SHIFT")} | {
-            "EXTENT_H": op.window.extent()[0], "LINES": _lines(site), "PHASE": phase, "LINE": stride * phase,
+            "LINES": op.window.extent()[0], "PHASE": phase, "LINE": stride * phase,
             "UNIT_W": _pixels(site), "UNIT": unit, "LANES": vector_dot.lanes(unit), "PLAIN": int(plain)}
 
     def constants(self, site: Site) -> dict[str, Array]:
@@ -53,7 +53,8 @@ class VectorDepthwise(SpecialKernel):
         return site.output.type.size * (1.0 + 0.5 * kernel[0] * kernel[1]) + 0.1 * site.inputs[0].type.size
 
     def scratch(self, site: Site) -> int:
-        return -(-_lines(site) * self.dims(site)["LINE"] // 4) * 4
+        dims = self.dims(site)
+        return -(-dims["LINES"] * dims["LINE"] // 4) * 4
 
     def overlap(self, site: Site, index: int) -> Overlap | None:
         n, height, width, in_c = site.inputs[0].type.shape
@@ -65,12 +66,6 @@ class VectorDepthwise(SpecialKernel):
         ends = [y * window.stride[0] + window.extent()[0] - window.pads[0] for y in range(oh)]
         return Overlap(max(((y + 1) * ow * out_c - max(end, 0) * width * in_c
                             for y, end in enumerate(ends) if end < height), default=-height * width * in_c))
-
-
-def _lines(site: Site) -> int:
-    """Rows of the padded input that are kept."""
-    op = _op(site)
-    return min(op.window.extent()[0], op.dims(site)["PLANE_H"])
 
 
 def _pixels(site: Site) -> int:

@@ -6,6 +6,8 @@ import numpy as np
 
 from aot.ir import Array
 from aot.numerics import INT32_MAX
+from aot.ops.base import Site
+from aot.targets import HOST
 
 HEADER = "aot_vector.h"
 #: Sums are padded to a multiple of this, the products that one vector instruction of 256 bits adds up.
@@ -14,6 +16,11 @@ BLOCK = 32
 LANES = 64
 #: Inputs are raised by this; so much the largest is then; bytes of one, where it is not kept in a byte.
 RAISE, LARGEST, RAISED_BYTES = 128, 255, 2
+
+
+def wanted(site: Site) -> bool:
+    """Whether speed is worth the memory. On a processor of which nothing is known, only if speed is the goal."""
+    return site.goal == "speed" or (site.goal == "balanced" and site.isa == HOST)
 
 
 def padded(depth: int) -> int:

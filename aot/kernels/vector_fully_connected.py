@@ -20,7 +20,7 @@ class VectorFullyConnected(SpecialKernel):
     headers: ClassVar[tuple[str, ...]] = (vector_dot.HEADER,)
 
     def fits(self, site: Site) -> bool:
-        return site.goal != "size" and vector_dot.fits(_weights(site), _op(site).bias(site))
+        return vector_dot.wanted(site) and vector_dot.fits(_weights(site), _op(site).bias(site))
 
     def dims(self, site: Site) -> dict[str, int]:
         dims = _op(site).dims(site)

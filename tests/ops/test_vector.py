@@ -58,6 +58,16 @@ def test_c_equals_twin(kernel: type[SpecialKernel], flags: str, compiler: str, t
     battery.check(made, tmp_path, compiler, flags=(*build.STRICT, *FLAGS[flags]))
 
 
+@pytest.mark.parametrize(("target", "goal", "chosen"), [
+    ("host", "speed", True), ("host", "balanced", True), ("host", "size", False),
+    ("c99", "speed", True), ("c99", "balanced", False), ("c99", "size", False), ("cortex-m3", "speed", False)])
+@pytest.mark.parametrize("kernel", VECTOR, ids=[k.name for k in VECTOR])
+def test_they_are_chosen_where_speed_is_worth_the_memory(kernel: type[SpecialKernel], target: str, goal: str,
+                                                         chosen: bool) -> None:
+    files = project(graph_of(cases(kernel.op)[0]), TARGETS[target], optimize=goal).files
+    assert (f"src/{vector_dot.HEADER}" in files) == chosen
+
+
 def test_sums_that_raised_inputs_could_overflow_are_left_to_the_plain_kernel() -> None:
     rows = np.full((2, 3), 127, np.int8)
     assert vector_dot.fits(rows, np.array([0, 5]))

@@ -4,7 +4,6 @@
 #include <stddef.h>
 
 #include "aot_simd_c99.h"
-#include "aot_vector.h"
 #include "digits_cnn_weights.h"
 
 #if AOT_RUNTIME_VERSION != 1
@@ -13,65 +12,63 @@
 /* conv2d: 1x28x28x1 -> 1x28x28x8
  * from node_Conv_81 + node_relu
  */
-AOT_LAYER static void conv2d_0(const int8_t *input, int8_t *output, aot_raised *tile)
+AOT_LAYER static void conv2d_0(const int8_t *input, int8_t *output, int16_t *tile)
 {
     enum {
-        BATCH = 1, IN_H = 28, IN_W = 28, IN_C = 1, OUT_H = 28, OUT_W = 28, OUT_C = 8, PIXELS = 784,
-        KERNEL_H = 3, KERNEL_W = 3, STRIDE_H = 1, STRIDE_W = 1, DILATION_H = 1, DILATION_W = 1,
-        PAD_TOP = 1, PAD_LEFT = 1, GROUPS = 1, GROUP_IN_C = 1, IN_ZERO = -128, GROUP_OUT_C = 8, DEPTH = 9,
-        OUT_ZERO = -92, OUT_MIN = -92, OUT_MAX = 127, SHIFT = 0, PADDED = 32, TILE = 8, LANES = 8,
-        CONTIGUOUS = 0, WHOLE_ROWS = 1
+        BATCH = 1, IN_H = 28, IN_W = 28, IN_C = 1, OUT_H = 28, OUT_W = 28, OUT_C = 8, KERNEL_H = 3,
+        KERNEL_W = 3, STRIDE_H = 1, STRIDE_W = 1, DILATION_H = 1, DILATION_W = 1, PAD_TOP = 1,
+        PAD_LEFT = 1, GROUPS = 1, GROUP_IN_C = 1, GROUP_OUT_C = 8, PIXELS = 784, DEPTH = 9,
+        PADDED_DEPTH = 9, IN_ZERO = -128, OUT_ZERO = -92, OUT_MIN = -92, OUT_MAX = 127, SHIFT = 0
     };
-    memset(tile, 0, TILE * PADDED * sizeof *tile);
     for (int32_t n = 0; n < BATCH; ++n) {
         for (int32_t group = 0; group < GROUPS; ++group) {
-            for (int32_t first = 0; first < PIXELS; first += TILE) {
-                const int32_t count = PIXELS - first < TILE ? PIXELS - first : TILE;
-                for (int32_t p = 0; p < TILE; ++p) { /* a last, partial tile repeats its first pixel */
+            for (int32_t first = 0; first < PIXELS; first += AOT_TILE) {
+                const int32_t count = PIXELS - first < AOT_TILE ? PIXELS - first : AOT_TILE;
+                /* gather the inputs of AOT_TILE pixels; a last, partial tile repeats its first pixel */
+                for (int32_t p = 0; p < AOT_TILE; ++p) {
                     const int32_t pixel = p < count ? first + p : first;
                     const int32_t top = pixel / OUT_W * STRIDE_H - PAD_TOP;
                     const int32_t left = pixel % OUT_W * STRIDE_W - PAD_LEFT;
-                    aot_raised *to = tile + p * PADDED;
+                    int32_t k = 0;
                     for (int32_t ky = 0; ky < KERNEL_H; ++ky) {
                         const int32_t y = top + ky * DILATION_H;
-                        if (y >= 0 && y < IN_H && left >= 0 && left + KERNEL_W <= IN_W) {
-                            aot_raise(to, input + (y * IN_W + left) * IN_C, KERNEL_W * IN_C);
-                            to += KERNEL_W * IN_C;
-                            continue;
-                        }
                         for (int32_t kx = 0; kx < KERNEL_W; ++kx) {
                             const int32_t x = left + kx * DILATION_W;
                             if (y >= 0 && y < IN_H && x >= 0 && x < IN_W) {
-                                aot_raise(to, input + (y * IN_W + x) * IN_C + group * GROUP_IN_C, GROUP_IN_C);
+                                const int8_t *from = input + (y * IN_W + x) * IN_C + group * GROUP_IN_C;
+                                aot_tile_copy(tile, PADDED_DEPTH, p, k, from, GROUP_IN_C);
                             } else {
-                                aot_raise_fill(to, IN_ZERO, GROUP_IN_C);
+                                aot_tile_fill(tile, PADDED_DEPTH, p, k, IN_ZERO, GROUP_IN_C);
                             }
-                            to += GROUP_IN_C;
+                            k += GROUP_IN_C;
                         }
                     }
                 }
-                /* some channels at a time; the last ones may be computed twice */
-                for (int32_t c = 0; c < GROUP_OUT_C; c += LANES) {
-                    const int32_t c0 = (c + LANES <= GROUP_OUT_C ? c : GROUP_OUT_C - LANES) + group * GROUP_OUT_C;
-                    int32_t sums[TILE][LANES];
-                    for (int32_t i = 0; i < LANES; ++i) {
-                        const int8_t *row = digits_cnn_conv2d_0_weights + (c0 + i) * PADDED;
-                        for (int32_t p = 0; p < TILE; p += 4) {
-                            int32_t four[4];
-                            aot_dot_4(four, digits_cnn_conv2d_0_bias[c0 + i], tile + p * PADDED, row, PADDED);
-                            sums[p][i] = four[0];
-                            sums[p + 1][i] = four[1];
-                            sums[p + 2][i] = four[2];
-                            sums[p + 3][i] = four[3];
-                        }
+                for (int32_t c = 0; c < GROUP_OUT_C; c += 2) {
+                    const int32_t c0 = group * GROUP_OUT_C + c;
+                    const int32_t c1 = c + 1 < GROUP_OUT_C ? c0 + 1 : c0; /* an odd last channel is its own partner */
+                    int8_t *out = output + first * OUT_C;
+                    int32_t sums[2][AOT_TILE];
+                    for (int32_t p = 0; p < AOT_TILE; ++p) {
+                        sums[0][p] = digits_cnn_conv2d_0_bias[c0];
+                        sums[1][p] = digits_cnn_conv2d_0_bias[c1];
                     }
-                    for (int32_t p = 0; p < count; ++p) {
-                        int8_t row[LANES];
-                        aot_requantize_row(row, sums[p], digits_cnn_conv2d_0_multipliers + c0, LANES, OUT_ZERO, OUT_MIN, OUT_MAX);
-                        memcpy(output + (first + p) * OUT_C + c0, row, LANES);
+                    aot_tile_dot(tile, digits_cnn_conv2d_0_weights + c0 * PADDED_DEPTH, digits_cnn_conv2d_0_weights + c1 * PADDED_DEPTH,
+                                 PADDED_DEPTH, sums);
+                    {
+                        const int32_t v0 = aot_requantize(sums[0][0], digits_cnn_conv2d_0_multipliers[c0], OUT_ZERO);
+                        const int32_t v1 = aot_requantize(sums[1][0], digits_cnn_conv2d_0_multipliers[c1], OUT_ZERO);
+                        out[0 * OUT_C + c0] = aot_clamp(v0, OUT_MIN, OUT_MAX);
+                        out[0 * OUT_C + c1] = aot_clamp(v1, OUT_MIN, OUT_MAX);
+                    }
+                    if (count > 1) {
+                        const int32_t v0 = aot_requantize(sums[0][1], digits_cnn_conv2d_0_multipliers[c0], OUT_ZERO);
+                        const int32_t v1 = aot_requantize(sums[1][1], digits_cnn_conv2d_0_multipliers[c1], OUT_ZERO);
+                        out[1 * OUT_C + c0] = aot_clamp(v0, OUT_MIN, OUT_MAX);
+                        out[1 * OUT_C + c1] = aot_clamp(v1, OUT_MIN, OUT_MAX);
                     }
                 }
-}
+            }
         }
         input += IN_H * IN_W * IN_C;
         output += OUT_H * OUT_W * OUT_C;
@@ -118,48 +115,43 @@ AOT_LAYER static void max_pool2d_1(const int8_t *input, int8_t *output)
 /* depthwise_conv2d: 1x14x14x8 -> 1x14x14x8
  * from node_Conv_83 + node_relu_1
  */
-AOT_LAYER static void depthwise_conv2d_2(const int8_t *input, int8_t *output, int8_t *lines)
+AOT_LAYER static void depthwise_conv2d_2(const int8_t *input, int8_t *output, int8_t *plane)
 {
     enum {
         BATCH = 1, IN_H = 14, IN_W = 14, IN_C = 8, OUT_H = 14, OUT_W = 14, OUT_C = 8, KERNEL_H = 3,
         KERNEL_W = 3, STRIDE_H = 1, STRIDE_W = 1, DILATION_H = 1, DILATION_W = 1, PAD_TOP = 1,
-        PAD_LEFT = 1, COPY_W = 14, FILTERS = 1, IN_ZERO = -92, OUT_ZERO = -77, OUT_MIN = -77,
-        OUT_MAX = 127, SHIFT = 0, EXTENT_H = 3, LINES = 3, PHASE = 128, LINE = 128, UNIT_W = 8, UNIT = 64,
-        LANES = 64, PLAIN = 1
+        PAD_LEFT = 1, FILTERS = 1, PLANE_H = 16, PLANE_W = 16, COPY_H = 14, COPY_W = 14, IN_ZERO = -92,
+        OUT_ZERO = -77, OUT_MIN = -77, OUT_MAX = 127, SHIFT = 0
     };
+    /* One channel at a time is copied to a padded plane; its border stays as it is set here. */
+    memset(plane, IN_ZERO, PLANE_H * PLANE_W);
     for (int32_t n = 0; n < BATCH; ++n) {
-        int32_t ready = 0; /* rows of the padded input which have been copied */
-        for (int32_t y = 0; y < OUT_H; ++y) {
-            for (; ready < y * STRIDE_H + EXTENT_H; ++ready) {
-                int8_t *line = lines + ready % LINES * LINE;
-                memset(line, IN_ZERO, LINE);
-                if (ready >= PAD_TOP && ready < PAD_TOP + IN_H) {
-                    const int8_t *from = input + (ready - PAD_TOP) * IN_W * IN_C;
-                    memcpy(line + PAD_LEFT * OUT_C, from, COPY_W * IN_C);
+        for (int32_t channel = 0; channel < IN_C; ++channel) {
+            for (int32_t y = 0; y < COPY_H; ++y) {
+                const int8_t *from = input + y * IN_W * IN_C + channel;
+                int8_t *to = plane + (y + PAD_TOP) * PLANE_W + PAD_LEFT;
+                for (int32_t x = 0; x < COPY_W; ++x) {
+                    to[x] = from[x * IN_C];
                 }
             }
-            for (int32_t x = 0; x < OUT_W; x += UNIT_W) {
-                /* the last pixels of a row, and the last lanes of a unit, may be computed twice */
-                const int32_t first = (x + UNIT_W <= OUT_W ? x : OUT_W - UNIT_W) * OUT_C;
-                for (int32_t lane = 0; lane < UNIT; lane += LANES) {
-                    const int32_t c = lane + LANES <= UNIT ? lane : UNIT - LANES;
-                    int32_t sums[LANES];
-                    int8_t results[LANES];
-                    for (int32_t i = 0; i < LANES; ++i) {
-                        sums[i] = digits_cnn_depthwise_conv2d_2_bias[c + i];
-                    }
-                    for (int32_t ky = 0; ky < KERNEL_H; ++ky) {
-                        const int8_t *line = lines + (y * STRIDE_H + ky * DILATION_H) % LINES * LINE + first + c;
-                        for (int32_t kx = 0; kx < KERNEL_W; ++kx) {
-                            const int8_t *from = line + kx * DILATION_W % STRIDE_W * PHASE + kx * DILATION_W / STRIDE_W * OUT_C;
-                            const int8_t *weights = digits_cnn_depthwise_conv2d_2_weights + (ky * KERNEL_W + kx) * UNIT + c;
-                            for (int32_t i = 0; i < LANES; ++i) {
-                                sums[i] += from[i] * weights[i];
+            for (int32_t c = channel * FILTERS; c < (channel + 1) * FILTERS; ++c) {
+                const int8_t *weights = digits_cnn_depthwise_conv2d_2_weights + c * KERNEL_H * KERNEL_W;
+                const int32_t bias = digits_cnn_depthwise_conv2d_2_bias[c];
+                const int32_t multiplier = digits_cnn_depthwise_conv2d_2_multipliers[c];
+                int8_t *out = output + c;
+                for (int32_t y = 0; y < OUT_H; ++y) {
+                    const int8_t *row = plane + y * STRIDE_H * PLANE_W;
+                    for (int32_t x = 0; x < OUT_W; ++x) {
+                        int32_t sum = bias;
+                        for (int32_t ky = 0; ky < KERNEL_H; ++ky) {
+                            for (int32_t kx = 0; kx < KERNEL_W; ++kx) {
+                                sum += row[ky * DILATION_H * PLANE_W + kx * DILATION_W] * weights[ky * KERNEL_W + kx];
                             }
                         }
+                        *out = aot_clamp(aot_requantize(sum, multiplier, OUT_ZERO), OUT_MIN, OUT_MAX);
+                        out += OUT_C;
+                        row += STRIDE_W;
                     }
-                    aot_requantize_row(results, sums, digits_cnn_depthwise_conv2d_2_multipliers + c, LANES, OUT_ZERO, OUT_MIN, OUT_MAX);
-                    memcpy(output + y * OUT_W * OUT_C + first + c, results, LANES);
                 }
             }
         }
@@ -170,40 +162,67 @@ AOT_LAYER static void depthwise_conv2d_2(const int8_t *input, int8_t *output, in
 /* conv2d: 1x14x14x8 -> 1x14x14x24
  * from node_Conv_85 + node_relu_2
  */
-AOT_LAYER static void conv2d_3(const int8_t *input, int8_t *output, aot_raised *tile)
+AOT_LAYER static void conv2d_3(const int8_t *input, int8_t *output, int16_t *tile)
 {
     enum {
-        PIXELS = 196, IN_C = 8, OUT_C = 24, GROUP_OUT_C = 24, DEPTH = 8, OUT_ZERO = -77, OUT_MIN = -77,
-        OUT_MAX = 127, SHIFT = 0, PADDED = 32, TILE = 8, LANES = 24, CONTIGUOUS = 1, WHOLE_ROWS = 1
+        BATCH = 1, IN_H = 14, IN_W = 14, IN_C = 8, OUT_H = 14, OUT_W = 14, OUT_C = 24, KERNEL_H = 1,
+        KERNEL_W = 1, STRIDE_H = 1, STRIDE_W = 1, DILATION_H = 1, DILATION_W = 1, PAD_TOP = 0,
+        PAD_LEFT = 0, GROUPS = 1, GROUP_IN_C = 8, GROUP_OUT_C = 24, PIXELS = 196, DEPTH = 8,
+        PADDED_DEPTH = 8, IN_ZERO = -77, OUT_ZERO = -77, OUT_MIN = -77, OUT_MAX = 127, SHIFT = 0
     };
-    memset(tile, 0, TILE * PADDED * sizeof *tile);
-    for (int32_t first = 0; first < PIXELS; first += TILE) {
-        const int32_t count = PIXELS - first < TILE ? PIXELS - first : TILE;
-        for (int32_t p = 0; p < TILE; ++p) { /* a last, partial tile repeats its first pixel */
-            aot_raise(tile + p * PADDED, input + (p < count ? first + p : first) * IN_C, IN_C);
-        }
-        /* some channels at a time; the last ones may be computed twice */
-        for (int32_t c = 0; c < GROUP_OUT_C; c += LANES) {
-            const int32_t c0 = (c + LANES <= GROUP_OUT_C ? c : GROUP_OUT_C - LANES);
-            int32_t sums[TILE][LANES];
-            for (int32_t i = 0; i < LANES; ++i) {
-                const int8_t *row = digits_cnn_conv2d_3_weights + (c0 + i) * PADDED;
-                for (int32_t p = 0; p < TILE; p += 4) {
-                    int32_t four[4];
-                    aot_dot_4(four, digits_cnn_conv2d_3_bias[c0 + i], tile + p * PADDED, row, PADDED);
-                    sums[p][i] = four[0];
-                    sums[p + 1][i] = four[1];
-                    sums[p + 2][i] = four[2];
-                    sums[p + 3][i] = four[3];
+    for (int32_t n = 0; n < BATCH; ++n) {
+        for (int32_t group = 0; group < GROUPS; ++group) {
+            for (int32_t first = 0; first < PIXELS; first += AOT_TILE) {
+                const int32_t count = PIXELS - first < AOT_TILE ? PIXELS - first : AOT_TILE;
+                /* gather the inputs of AOT_TILE pixels; a last, partial tile repeats its first pixel */
+                for (int32_t p = 0; p < AOT_TILE; ++p) {
+                    const int32_t pixel = p < count ? first + p : first;
+                    const int32_t top = pixel / OUT_W * STRIDE_H - PAD_TOP;
+                    const int32_t left = pixel % OUT_W * STRIDE_W - PAD_LEFT;
+                    int32_t k = 0;
+                    for (int32_t ky = 0; ky < KERNEL_H; ++ky) {
+                        const int32_t y = top + ky * DILATION_H;
+                        for (int32_t kx = 0; kx < KERNEL_W; ++kx) {
+                            const int32_t x = left + kx * DILATION_W;
+                            if (y >= 0 && y < IN_H && x >= 0 && x < IN_W) {
+                                const int8_t *from = input + (y * IN_W + x) * IN_C + group * GROUP_IN_C;
+                                aot_tile_copy(tile, PADDED_DEPTH, p, k, from, GROUP_IN_C);
+                            } else {
+                                aot_tile_fill(tile, PADDED_DEPTH, p, k, IN_ZERO, GROUP_IN_C);
+                            }
+                            k += GROUP_IN_C;
+                        }
+                    }
+                }
+                for (int32_t c = 0; c < GROUP_OUT_C; c += 2) {
+                    const int32_t c0 = group * GROUP_OUT_C + c;
+                    const int32_t c1 = c + 1 < GROUP_OUT_C ? c0 + 1 : c0; /* an odd last channel is its own partner */
+                    int8_t *out = output + first * OUT_C;
+                    int32_t sums[2][AOT_TILE];
+                    for (int32_t p = 0; p < AOT_TILE; ++p) {
+                        sums[0][p] = digits_cnn_conv2d_3_bias[c0];
+                        sums[1][p] = digits_cnn_conv2d_3_bias[c1];
+                    }
+                    aot_tile_dot(tile, digits_cnn_conv2d_3_weights + c0 * PADDED_DEPTH, digits_cnn_conv2d_3_weights + c1 * PADDED_DEPTH,
+                                 PADDED_DEPTH, sums);
+                    {
+                        const int32_t v0 = aot_requantize(sums[0][0], digits_cnn_conv2d_3_multipliers[c0], OUT_ZERO);
+                        const int32_t v1 = aot_requantize(sums[1][0], digits_cnn_conv2d_3_multipliers[c1], OUT_ZERO);
+                        out[0 * OUT_C + c0] = aot_clamp(v0, OUT_MIN, OUT_MAX);
+                        out[0 * OUT_C + c1] = aot_clamp(v1, OUT_MIN, OUT_MAX);
+                    }
+                    if (count > 1) {
+                        const int32_t v0 = aot_requantize(sums[0][1], digits_cnn_conv2d_3_multipliers[c0], OUT_ZERO);
+                        const int32_t v1 = aot_requantize(sums[1][1], digits_cnn_conv2d_3_multipliers[c1], OUT_ZERO);
+                        out[1 * OUT_C + c0] = aot_clamp(v0, OUT_MIN, OUT_MAX);
+                        out[1 * OUT_C + c1] = aot_clamp(v1, OUT_MIN, OUT_MAX);
+                    }
                 }
             }
-            for (int32_t p = 0; p < count; ++p) {
-                int8_t row[LANES];
-                aot_requantize_row(row, sums[p], digits_cnn_conv2d_3_multipliers + c0, LANES, OUT_ZERO, OUT_MIN, OUT_MAX);
-                memcpy(output + (first + p) * OUT_C + c0, row, LANES);
-            }
         }
-}
+        input += IN_H * IN_W * IN_C;
+        output += OUT_H * OUT_W * OUT_C;
+    }
 }
 /* max_pool2d: 1x14x14x24 -> 1x7x7x24
  * from node_max_pool2d_1
@@ -246,48 +265,43 @@ AOT_LAYER static void max_pool2d_4(const int8_t *input, int8_t *output)
 /* depthwise_conv2d: 1x7x7x24 -> 1x7x7x24
  * from node_Conv_87 + node_relu_3
  */
-AOT_LAYER static void depthwise_conv2d_5(const int8_t *input, int8_t *output, int8_t *lines)
+AOT_LAYER static void depthwise_conv2d_5(const int8_t *input, int8_t *output, int8_t *plane)
 {
     enum {
         BATCH = 1, IN_H = 7, IN_W = 7, IN_C = 24, OUT_H = 7, OUT_W = 7, OUT_C = 24, KERNEL_H = 3,
         KERNEL_W = 3, STRIDE_H = 1, STRIDE_W = 1, DILATION_H = 1, DILATION_W = 1, PAD_TOP = 1,
-        PAD_LEFT = 1, COPY_W = 7, FILTERS = 1, IN_ZERO = -77, OUT_ZERO = -113, OUT_MIN = -113,
-        OUT_MAX = 127, SHIFT = 0, EXTENT_H = 3, LINES = 3, PHASE = 216, LINE = 216, UNIT_W = 2, UNIT = 48,
-        LANES = 48, PLAIN = 1
+        PAD_LEFT = 1, FILTERS = 1, PLANE_H = 9, PLANE_W = 9, COPY_H = 7, COPY_W = 7, IN_ZERO = -77,
+        OUT_ZERO = -113, OUT_MIN = -113, OUT_MAX = 127, SHIFT = 0
     };
+    /* One channel at a time is copied to a padded plane; its border stays as it is set here. */
+    memset(plane, IN_ZERO, PLANE_H * PLANE_W);
     for (int32_t n = 0; n < BATCH; ++n) {
-        int32_t ready = 0; /* rows of the padded input which have been copied */
-        for (int32_t y = 0; y < OUT_H; ++y) {
-            for (; ready < y * STRIDE_H + EXTENT_H; ++ready) {
-                int8_t *line = lines + ready % LINES * LINE;
-                memset(line, IN_ZERO, LINE);
-                if (ready >= PAD_TOP && ready < PAD_TOP + IN_H) {
-                    const int8_t *from = input + (ready - PAD_TOP) * IN_W * IN_C;
-                    memcpy(line + PAD_LEFT * OUT_C, from, COPY_W * IN_C);
+        for (int32_t channel = 0; channel < IN_C; ++channel) {
+            for (int32_t y = 0; y < COPY_H; ++y) {
+                const int8_t *from = input + y * IN_W * IN_C + channel;
+                int8_t *to = plane + (y + PAD_TOP) * PLANE_W + PAD_LEFT;
+                for (int32_t x = 0; x < COPY_W; ++x) {
+                    to[x] = from[x * IN_C];
                 }
             }
-            for (int32_t x = 0; x < OUT_W; x += UNIT_W) {
-                /* the last pixels of a row, and the last lanes of a unit, may be computed twice */
-                const int32_t first = (x + UNIT_W <= OUT_W ? x : OUT_W - UNIT_W) * OUT_C;
-                for (int32_t lane = 0; lane < UNIT; lane += LANES) {
-                    const int32_t c = lane + LANES <= UNIT ? lane : UNIT - LANES;
-                    int32_t sums[LANES];
-                    int8_t results[LANES];
-                    for (int32_t i = 0; i < LANES; ++i) {
-                        sums[i] = digits_cnn_depthwise_conv2d_5_bias[c + i];
-                    }
-                    for (int32_t ky = 0; ky < KERNEL_H; ++ky) {
-                        const int8_t *line = lines + (y * STRIDE_H + ky * DILATION_H) % LINES * LINE + first + c;
-                        for (int32_t kx = 0; kx < KERNEL_W; ++kx) {
-                            const int8_t *from = line + kx * DILATION_W % STRIDE_W * PHASE + kx * DILATION_W / STRIDE_W * OUT_C;
-                            const int8_t *weights = digits_cnn_depthwise_conv2d_5_weights + (ky * KERNEL_W + kx) * UNIT + c;
-                            for (int32_t i = 0; i < LANES; ++i) {
-                                sums[i] += from[i] * weights[i];
+            for (int32_t c = channel * FILTERS; c < (channel + 1) * FILTERS; ++c) {
+                const int8_t *weights = digits_cnn_depthwise_conv2d_5_weights + c * KERNEL_H * KERNEL_W;
+                const int32_t bias = digits_cnn_depthwise_conv2d_5_bias[c];
+                const int32_t multiplier = digits_cnn_depthwise_conv2d_5_multipliers[c];
+                int8_t *out = output + c;
+                for (int32_t y = 0; y < OUT_H; ++y) {
+                    const int8_t *row = plane + y * STRIDE_H * PLANE_W;
+                    for (int32_t x = 0; x < OUT_W; ++x) {
+                        int32_t sum = bias;
+                        for (int32_t ky = 0; ky < KERNEL_H; ++ky) {
+                            for (int32_t kx = 0; kx < KERNEL_W; ++kx) {
+                                sum += row[ky * DILATION_H * PLANE_W + kx * DILATION_W] * weights[ky * KERNEL_W + kx];
                             }
                         }
+                        *out = aot_clamp(aot_requantize(sum, multiplier, OUT_ZERO), OUT_MIN, OUT_MAX);
+                        out += OUT_C;
+                        row += STRIDE_W;
                     }
-                    aot_requantize_row(results, sums, digits_cnn_depthwise_conv2d_5_multipliers + c, LANES, OUT_ZERO, OUT_MIN, OUT_MAX);
-                    memcpy(output + y * OUT_W * OUT_C + first + c, results, LANES);
                 }
             }
         }
@@ -298,40 +312,67 @@ AOT_LAYER static void depthwise_conv2d_5(const int8_t *input, int8_t *output, in
 /* conv2d: 1x7x7x24 -> 1x7x7x48
  * from node_Conv_89 + node_relu_4
  */
-AOT_LAYER static void conv2d_6(const int8_t *input, int8_t *output, aot_raised *tile)
+AOT_LAYER static void conv2d_6(const int8_t *input, int8_t *output, int16_t *tile)
 {
     enum {
-        PIXELS = 49, IN_C = 24, OUT_C = 48, GROUP_OUT_C = 48, DEPTH = 24, OUT_ZERO = -43, OUT_MIN = -43,
-        OUT_MAX = 127, SHIFT = 0, PADDED = 32, TILE = 4, LANES = 48, CONTIGUOUS = 1, WHOLE_ROWS = 1
+        BATCH = 1, IN_H = 7, IN_W = 7, IN_C = 24, OUT_H = 7, OUT_W = 7, OUT_C = 48, KERNEL_H = 1,
+        KERNEL_W = 1, STRIDE_H = 1, STRIDE_W = 1, DILATION_H = 1, DILATION_W = 1, PAD_TOP = 0,
+        PAD_LEFT = 0, GROUPS = 1, GROUP_IN_C = 24, GROUP_OUT_C = 48, PIXELS = 49, DEPTH = 24,
+        PADDED_DEPTH = 24, IN_ZERO = -113, OUT_ZERO = -43, OUT_MIN = -43, OUT_MAX = 127, SHIFT = 0
     };
-    memset(tile, 0, TILE * PADDED * sizeof *tile);
-    for (int32_t first = 0; first < PIXELS; first += TILE) {
-        const int32_t count = PIXELS - first < TILE ? PIXELS - first : TILE;
-        for (int32_t p = 0; p < TILE; ++p) { /* a last, partial tile repeats its first pixel */
-            aot_raise(tile + p * PADDED, input + (p < count ? first + p : first) * IN_C, IN_C);
-        }
-        /* some channels at a time; the last ones may be computed twice */
-        for (int32_t c = 0; c < GROUP_OUT_C; c += LANES) {
-            const int32_t c0 = (c + LANES <= GROUP_OUT_C ? c : GROUP_OUT_C - LANES);
-            int32_t sums[TILE][LANES];
-            for (int32_t i = 0; i < LANES; ++i) {
-                const int8_t *row = digits_cnn_conv2d_6_weights + (c0 + i) * PADDED;
-                for (int32_t p = 0; p < TILE; p += 4) {
-                    int32_t four[4];
-                    aot_dot_4(four, digits_cnn_conv2d_6_bias[c0 + i], tile + p * PADDED, row, PADDED);
-                    sums[p][i] = four[0];
-                    sums[p + 1][i] = four[1];
-                    sums[p + 2][i] = four[2];
-                    sums[p + 3][i] = four[3];
+    for (int32_t n = 0; n < BATCH; ++n) {
+        for (int32_t group = 0; group < GROUPS; ++group) {
+            for (int32_t first = 0; first < PIXELS; first += AOT_TILE) {
+                const int32_t count = PIXELS - first < AOT_TILE ? PIXELS - first : AOT_TILE;
+                /* gather the inputs of AOT_TILE pixels; a last, partial tile repeats its first pixel */
+                for (int32_t p = 0; p < AOT_TILE; ++p) {
+                    const int32_t pixel = p < count ? first + p : first;
+                    const int32_t top = pixel / OUT_W * STRIDE_H - PAD_TOP;
+                    const int32_t left = pixel % OUT_W * STRIDE_W - PAD_LEFT;
+                    int32_t k = 0;
+                    for (int32_t ky = 0; ky < KERNEL_H; ++ky) {
+                        const int32_t y = top + ky * DILATION_H;
+                        for (int32_t kx = 0; kx < KERNEL_W; ++kx) {
+                            const int32_t x = left + kx * DILATION_W;
+                            if (y >= 0 && y < IN_H && x >= 0 && x < IN_W) {
+                                const int8_t *from = input + (y * IN_W + x) * IN_C + group * GROUP_IN_C;
+                                aot_tile_copy(tile, PADDED_DEPTH, p, k, from, GROUP_IN_C);
+                            } else {
+                                aot_tile_fill(tile, PADDED_DEPTH, p, k, IN_ZERO, GROUP_IN_C);
+                            }
+                            k += GROUP_IN_C;
+                        }
+                    }
+                }
+                for (int32_t c = 0; c < GROUP_OUT_C; c += 2) {
+                    const int32_t c0 = group * GROUP_OUT_C + c;
+                    const int32_t c1 = c + 1 < GROUP_OUT_C ? c0 + 1 : c0; /* an odd last channel is its own partner */
+                    int8_t *out = output + first * OUT_C;
+                    int32_t sums[2][AOT_TILE];
+                    for (int32_t p = 0; p < AOT_TILE; ++p) {
+                        sums[0][p] = digits_cnn_conv2d_6_bias[c0];
+                        sums[1][p] = digits_cnn_conv2d_6_bias[c1];
+                    }
+                    aot_tile_dot(tile, digits_cnn_conv2d_6_weights + c0 * PADDED_DEPTH, digits_cnn_conv2d_6_weights + c1 * PADDED_DEPTH,
+                                 PADDED_DEPTH, sums);
+                    {
+                        const int32_t v0 = aot_requantize(sums[0][0], digits_cnn_conv2d_6_multipliers[c0], OUT_ZERO);
+                        const int32_t v1 = aot_requantize(sums[1][0], digits_cnn_conv2d_6_multipliers[c1], OUT_ZERO);
+                        out[0 * OUT_C + c0] = aot_clamp(v0, OUT_MIN, OUT_MAX);
+                        out[0 * OUT_C + c1] = aot_clamp(v1, OUT_MIN, OUT_MAX);
+                    }
+                    if (count > 1) {
+                        const int32_t v0 = aot_requantize(sums[0][1], digits_cnn_conv2d_6_multipliers[c0], OUT_ZERO);
+                        const int32_t v1 = aot_requantize(sums[1][1], digits_cnn_conv2d_6_multipliers[c1], OUT_ZERO);
+                        out[1 * OUT_C + c0] = aot_clamp(v0, OUT_MIN, OUT_MAX);
+                        out[1 * OUT_C + c1] = aot_clamp(v1, OUT_MIN, OUT_MAX);
+                    }
                 }
             }
-            for (int32_t p = 0; p < count; ++p) {
-                int8_t row[LANES];
-                aot_requantize_row(row, sums[p], digits_cnn_conv2d_6_multipliers + c0, LANES, OUT_ZERO, OUT_MIN, OUT_MAX);
-                memcpy(output + (first + p) * OUT_C + c0, row, LANES);
-            }
         }
-}
+        input += IN_H * IN_W * IN_C;
+        output += OUT_H * OUT_W * OUT_C;
+    }
 }
 /* average_pool2d: 1x7x7x48 -> 1x1x1x48
  * from node_mean
@@ -377,25 +418,21 @@ AOT_LAYER static void average_pool2d_7(const int8_t *input, int8_t *output)
 /* fully_connected: 1x48 -> 1x10
  * from node_linear
  */
-AOT_LAYER static void fully_connected_8(const int8_t *input, int8_t *output, aot_raised *raised)
+AOT_LAYER static void fully_connected_8(const int8_t *input, int8_t *output)
 {
     enum {
         ROWS = 1, IN_LENGTH = 48, OUT_LENGTH = 10, OUT_ZERO = -100, OUT_MIN = -128, OUT_MAX = 127,
-        SHIFT = 0, PADDED = 64, LANES = 10
+        SHIFT = 0
     };
-    memset(raised, 0, PADDED * sizeof *raised);
     for (int32_t row = 0; row < ROWS; ++row) {
-        aot_raise(raised, input, IN_LENGTH);
-        /* some outputs at a time; the last ones may be computed twice */
-        for (int32_t o = 0; o < OUT_LENGTH; o += LANES) {
-            const int32_t o0 = o + LANES <= OUT_LENGTH ? o : OUT_LENGTH - LANES;
-            int32_t sums[LANES];
-            int8_t results[LANES];
-            for (int32_t i = 0; i < LANES; ++i) {
-                sums[i] = aot_dot(digits_cnn_fully_connected_8_bias[o0 + i], raised, digits_cnn_fully_connected_8_weights + (o0 + i) * PADDED, PADDED);
-            }
-            aot_requantize_row(results, sums, digits_cnn_fully_connected_8_multipliers + o0, LANES, OUT_ZERO, OUT_MIN, OUT_MAX);
-            memcpy(output + o0, results, LANES);
+        for (int32_t o0 = 0; o0 < OUT_LENGTH; o0 += 2) {
+            const int32_t o1 = o0 + 1 < OUT_LENGTH ? o0 + 1 : o0; /* an odd last output is its own partner */
+            int32_t sums[2] = { digits_cnn_fully_connected_8_bias[o0], digits_cnn_fully_connected_8_bias[o1] };
+            aot_row_dot(input, digits_cnn_fully_connected_8_weights + o0 * IN_LENGTH, digits_cnn_fully_connected_8_weights + o1 * IN_LENGTH, IN_LENGTH, sums);
+            const int32_t v0 = aot_requantize(sums[0], digits_cnn_fully_connected_8_multipliers[o0], OUT_ZERO);
+            const int32_t v1 = aot_requantize(sums[1], digits_cnn_fully_connected_8_multipliers[o1], OUT_ZERO);
+            output[o0] = aot_clamp(v0, OUT_MIN, OUT_MAX);
+            output[o1] = aot_clamp(v1, OUT_MIN, OUT_MAX);
         }
         input += IN_LENGTH;
         output += OUT_LENGTH;
@@ -440,21 +477,20 @@ int digits_cnn_run(void *arena, const int8_t *input, int8_t *output)
     }
     /* where each tensor and each layer's working memory lies in the arena; they overlap where their lifetimes allow */
     int8_t *const memory = arena;
-    void *const scratch_0 = memory + 6272; /* 512 bytes */
-    void *const scratch_2 = memory + 0; /* 384 bytes */
-    void *const scratch_3 = memory + 4704; /* 512 bytes */
-    void *const scratch_5 = memory + 0; /* 648 bytes */
-    void *const scratch_6 = memory + 2352; /* 256 bytes */
-    void *const scratch_8 = memory + 0; /* 128 bytes */
+    void *const scratch_0 = memory + 6272; /* 36 bytes */
+    void *const scratch_2 = memory + 0; /* 256 bytes */
+    void *const scratch_3 = memory + 4704; /* 32 bytes */
+    void *const scratch_5 = memory + 0; /* 81 bytes */
+    void *const scratch_6 = memory + 2352; /* 96 bytes */
     int8_t *const tensor_0 = memory + 0; /* 6272 bytes */
     int8_t *const tensor_1 = memory + 6272; /* 1568 bytes */
-    int8_t *const tensor_2 = memory + 3072; /* 1568 bytes */
+    int8_t *const tensor_2 = memory + 3104; /* 1568 bytes */
     int8_t *const tensor_3 = memory + 0; /* 4704 bytes */
     int8_t *const tensor_4 = memory + 4704; /* 1176 bytes */
     int8_t *const tensor_5 = memory + 1152; /* 1176 bytes */
     int8_t *const tensor_6 = memory + 0; /* 2352 bytes */
     int8_t *const tensor_7 = memory + 2352; /* 48 bytes */
-    int8_t *const tensor_8 = memory + 128; /* 10 bytes */
+    int8_t *const tensor_8 = memory + 0; /* 10 bytes */
     conv2d_0(input, tensor_0, scratch_0);
     max_pool2d_1(tensor_0, tensor_1);
     depthwise_conv2d_2(tensor_1, tensor_2, scratch_2);
@@ -463,7 +499,7 @@ int digits_cnn_run(void *arena, const int8_t *input, int8_t *output)
     depthwise_conv2d_5(tensor_4, tensor_5, scratch_5);
     conv2d_6(tensor_5, tensor_6, scratch_6);
     average_pool2d_7(tensor_6, tensor_7);
-    fully_connected_8(tensor_7, tensor_8, scratch_8);
+    fully_connected_8(tensor_7, tensor_8);
     softmax_9(tensor_8, output);
     return 0;
 }

@@ -4,23 +4,23 @@
 
 #include <stdint.h>
 
-extern const int8_t digits_cnn_conv2d_0_weights[256];
+extern const int8_t digits_cnn_conv2d_0_weights[72];
 extern const int32_t digits_cnn_conv2d_0_bias[8];
 extern const int32_t digits_cnn_conv2d_0_multipliers[8];
-extern const int8_t digits_cnn_depthwise_conv2d_2_weights[576];
-extern const int32_t digits_cnn_depthwise_conv2d_2_bias[64];
-extern const int32_t digits_cnn_depthwise_conv2d_2_multipliers[64];
-extern const int8_t digits_cnn_conv2d_3_weights[768];
+extern const int8_t digits_cnn_depthwise_conv2d_2_weights[72];
+extern const int32_t digits_cnn_depthwise_conv2d_2_bias[8];
+extern const int32_t digits_cnn_depthwise_conv2d_2_multipliers[8];
+extern const int8_t digits_cnn_conv2d_3_weights[192];
 extern const int32_t digits_cnn_conv2d_3_bias[24];
 extern const int32_t digits_cnn_conv2d_3_multipliers[24];
-extern const int8_t digits_cnn_depthwise_conv2d_5_weights[432];
-extern const int32_t digits_cnn_depthwise_conv2d_5_bias[48];
-extern const int32_t digits_cnn_depthwise_conv2d_5_multipliers[48];
-extern const int8_t digits_cnn_conv2d_6_weights[1536];
+extern const int8_t digits_cnn_depthwise_conv2d_5_weights[216];
+extern const int32_t digits_cnn_depthwise_conv2d_5_bias[24];
+extern const int32_t digits_cnn_depthwise_conv2d_5_multipliers[24];
+extern const int8_t digits_cnn_conv2d_6_weights[1152];
 extern const int32_t digits_cnn_conv2d_6_bias[48];
 extern const int32_t digits_cnn_conv2d_6_multipliers[48];
 extern const int32_t digits_cnn_average_pool2d_7_multipliers[50];
-extern const int8_t digits_cnn_fully_connected_8_weights[640];
+extern const int8_t digits_cnn_fully_connected_8_weights[480];
 extern const int32_t digits_cnn_fully_connected_8_bias[10];
 extern const int32_t digits_cnn_fully_connected_8_multipliers[10];
 extern const uint16_t digits_cnn_softmax_9_exponentials[256];

@@ -14,7 +14,7 @@ extern "C" {
 #endif
 
 /* Working memory, in bytes, and its alignment. Its content need not survive between calls. */
-#define every_operator_ARENA_BYTES 640u
+#define every_operator_ARENA_BYTES 232u
 #define every_operator_ARENA_ALIGN 8u
 /* input "image": 1 x 4 x 4 x 3 elements */
 #define every_operator_INPUT_image_LEN 48u

@@ -4,7 +4,6 @@
 #include <stddef.h>
 
 #include "aot_simd_c99.h"
-#include "aot_vector.h"
 #include "every_operator_weights.h"
 
 #if AOT_RUNTIME_VERSION != 1
@@ -47,65 +46,63 @@ AOT_LAYER static void pad_1(const int8_t *input, int8_t *output)
 /* conv2d: 1x6x6x3 -> 1x6x6x2
  * from conv
  */
-AOT_LAYER static void conv2d_2(const int8_t *input, int8_t *output, aot_raised *tile)
+AOT_LAYER static void conv2d_2(const int8_t *input, int8_t *output, int16_t *tile)
 {
     enum {
-        BATCH = 1, IN_H = 6, IN_W = 6, IN_C = 3, OUT_H = 6, OUT_W = 6, OUT_C = 2, PIXELS = 36,
-        KERNEL_H = 3, KERNEL_W = 3, STRIDE_H = 1, STRIDE_W = 1, DILATION_H = 1, DILATION_W = 1,
-        PAD_TOP = 1, PAD_LEFT = 1, GROUPS = 1, GROUP_IN_C = 3, IN_ZERO = -92, GROUP_OUT_C = 2, DEPTH = 27,
-        OUT_ZERO = -77, OUT_MIN = -128, OUT_MAX = 127, SHIFT = 0, PADDED = 32, TILE = 8, LANES = 2,
-        CONTIGUOUS = 0, WHOLE_ROWS = 1
+        BATCH = 1, IN_H = 6, IN_W = 6, IN_C = 3, OUT_H = 6, OUT_W = 6, OUT_C = 2, KERNEL_H = 3,
+        KERNEL_W = 3, STRIDE_H = 1, STRIDE_W = 1, DILATION_H = 1, DILATION_W = 1, PAD_TOP = 1,
+        PAD_LEFT = 1, GROUPS = 1, GROUP_IN_C = 3, GROUP_OUT_C = 2, PIXELS = 36, DEPTH = 27,
+        PADDED_DEPTH = 27, IN_ZERO = -92, OUT_ZERO = -77, OUT_MIN = -128, OUT_MAX = 127, SHIFT = 0
     };
-    memset(tile, 0, TILE * PADDED * sizeof *tile);
     for (int32_t n = 0; n < BATCH; ++n) {
         for (int32_t group = 0; group < GROUPS; ++group) {
-            for (int32_t first = 0; first < PIXELS; first += TILE) {
-                const int32_t count = PIXELS - first < TILE ? PIXELS - first : TILE;
-                for (int32_t p = 0; p < TILE; ++p) { /* a last, partial tile repeats its first pixel */
+            for (int32_t first = 0; first < PIXELS; first += AOT_TILE) {
+                const int32_t count = PIXELS - first < AOT_TILE ? PIXELS - first : AOT_TILE;
+                /* gather the inputs of AOT_TILE pixels; a last, partial tile repeats its first pixel */
+                for (int32_t p = 0; p < AOT_TILE; ++p) {
                     const int32_t pixel = p < count ? first + p : first;
                     const int32_t top = pixel / OUT_W * STRIDE_H - PAD_TOP;
                     const int32_t left = pixel % OUT_W * STRIDE_W - PAD_LEFT;
-                    aot_raised *to = tile + p * PADDED;
+                    int32_t k = 0;
                     for (int32_t ky = 0; ky < KERNEL_H; ++ky) {
                         const int32_t y = top + ky * DILATION_H;
-                        if (y >= 0 && y < IN_H && left >= 0 && left + KERNEL_W <= IN_W) {
-                            aot_raise(to, input + (y * IN_W + left) * IN_C, KERNEL_W * IN_C);
-                            to += KERNEL_W * IN_C;
-                            continue;
-                        }
                         for (int32_t kx = 0; kx < KERNEL_W; ++kx) {
                             const int32_t x = left + kx * DILATION_W;
                             if (y >= 0 && y < IN_H && x >= 0 && x < IN_W) {
-                                aot_raise(to, input + (y * IN_W + x) * IN_C + group * GROUP_IN_C, GROUP_IN_C);
+                                const int8_t *from = input + (y * IN_W + x) * IN_C + group * GROUP_IN_C;
+                                aot_tile_copy(tile, PADDED_DEPTH, p, k, from, GROUP_IN_C);
                             } else {
-                                aot_raise_fill(to, IN_ZERO, GROUP_IN_C);
+                                aot_tile_fill(tile, PADDED_DEPTH, p, k, IN_ZERO, GROUP_IN_C);
                             }
-                            to += GROUP_IN_C;
+                            k += GROUP_IN_C;
                         }
                     }
                 }
-                /* some channels at a time; the last ones may be computed twice */
-                for (int32_t c = 0; c < GROUP_OUT_C; c += LANES) {
-                    const int32_t c0 = (c + LANES <= GROUP_OUT_C ? c : GROUP_OUT_C - LANES) + group * GROUP_OUT_C;
-                    int32_t sums[TILE][LANES];
-                    for (int32_t i = 0; i < LANES; ++i) {
-                        const int8_t *row = every_operator_conv2d_2_weights + (c0 + i) * PADDED;
-                        for (int32_t p = 0; p < TILE; p += 4) {
-                            int32_t four[4];
-                            aot_dot_4(four, every_operator_conv2d_2_bias[c0 + i], tile + p * PADDED, row, PADDED);
-                            sums[p][i] = four[0];
-                            sums[p + 1][i] = four[1];
-                            sums[p + 2][i] = four[2];
-                            sums[p + 3][i] = four[3];
-                        }
+                for (int32_t c = 0; c < GROUP_OUT_C; c += 2) {
+                    const int32_t c0 = group * GROUP_OUT_C + c;
+                    const int32_t c1 = c + 1 < GROUP_OUT_C ? c0 + 1 : c0; /* an odd last channel is its own partner */
+                    int8_t *out = output + first * OUT_C;
+                    int32_t sums[2][AOT_TILE];
+                    for (int32_t p = 0; p < AOT_TILE; ++p) {
+                        sums[0][p] = every_operator_conv2d_2_bias[c0];
+                        sums[1][p] = every_operator_conv2d_2_bias[c1];
                     }
-                    for (int32_t p = 0; p < count; ++p) {
-                        int8_t row[LANES];
-                        aot_requantize_row(row, sums[p], every_operator_conv2d_2_multipliers + c0, LANES, OUT_ZERO, OUT_MIN, OUT_MAX);
-                        memcpy(output + (first + p) * OUT_C + c0, row, LANES);
+                    aot_tile_dot(tile, every_operator_conv2d_2_weights + c0 * PADDED_DEPTH, every_operator_conv2d_2_weights + c1 * PADDED_DEPTH,
+                                 PADDED_DEPTH, sums);
+                    {
+                        const int32_t v0 = aot_requantize(sums[0][0], every_operator_conv2d_2_multipliers[c0], OUT_ZERO);
+                        const int32_t v1 = aot_requantize(sums[1][0], every_operator_conv2d_2_multipliers[c1], OUT_ZERO);
+                        out[0 * OUT_C + c0] = aot_clamp(v0, OUT_MIN, OUT_MAX);
+                        out[0 * OUT_C + c1] = aot_clamp(v1, OUT_MIN, OUT_MAX);
+                    }
+                    if (count > 1) {
+                        const int32_t v0 = aot_requantize(sums[0][1], every_operator_conv2d_2_multipliers[c0], OUT_ZERO);
+                        const int32_t v1 = aot_requantize(sums[1][1], every_operator_conv2d_2_multipliers[c1], OUT_ZERO);
+                        out[1 * OUT_C + c0] = aot_clamp(v0, OUT_MIN, OUT_MAX);
+                        out[1 * OUT_C + c1] = aot_clamp(v1, OUT_MIN, OUT_MAX);
                     }
                 }
-}
+            }
         }
         input += IN_H * IN_W * IN_C;
         output += OUT_H * OUT_W * OUT_C;
@@ -271,25 +268,21 @@ AOT_LAYER static void slice_9(const int8_t *input, int8_t *output)
 /* fully_connected: 1x18 -> 1x5
  * from scores
  */
-AOT_LAYER static void fully_connected_10(const int8_t *input, int8_t *output, aot_raised *raised)
+AOT_LAYER static void fully_connected_10(const int8_t *input, int8_t *output)
 {
     enum {
         ROWS = 1, IN_LENGTH = 18, OUT_LENGTH = 5, OUT_ZERO = -100, OUT_MIN = -128, OUT_MAX = 127,
-        SHIFT = 0, PADDED = 32, LANES = 5
+        SHIFT = 0
     };
-    memset(raised, 0, PADDED * sizeof *raised);
     for (int32_t row = 0; row < ROWS; ++row) {
-        aot_raise(raised, input, IN_LENGTH);
-        /* some outputs at a time; the last ones may be computed twice */
-        for (int32_t o = 0; o < OUT_LENGTH; o += LANES) {
-            const int32_t o0 = o + LANES <= OUT_LENGTH ? o : OUT_LENGTH - LANES;
-            int32_t sums[LANES];
-            int8_t results[LANES];
-            for (int32_t i = 0; i < LANES; ++i) {
-                sums[i] = aot_dot(every_operator_fully_connected_10_bias[o0 + i], raised, every_operator_fully_connected_10_weights + (o0 + i) * PADDED, PADDED);
-            }
-            aot_requantize_row(results, sums, every_operator_fully_connected_10_multipliers + o0, LANES, OUT_ZERO, OUT_MIN, OUT_MAX);
-            memcpy(output + o0, results, LANES);
+        for (int32_t o0 = 0; o0 < OUT_LENGTH; o0 += 2) {
+            const int32_t o1 = o0 + 1 < OUT_LENGTH ? o0 + 1 : o0; /* an odd last output is its own partner */
+            int32_t sums[2] = { every_operator_fully_connected_10_bias[o0], every_operator_fully_connected_10_bias[o1] };
+            aot_row_dot(input, every_operator_fully_connected_10_weights + o0 * IN_LENGTH, every_operator_fully_connected_10_weights + o1 * IN_LENGTH, IN_LENGTH, sums);
+            const int32_t v0 = aot_requantize(sums[0], every_operator_fully_connected_10_multipliers[o0], OUT_ZERO);
+            const int32_t v1 = aot_requantize(sums[1], every_operator_fully_connected_10_multipliers[o1], OUT_ZERO);
+            output[o0] = aot_clamp(v0, OUT_MIN, OUT_MAX);
+            output[o1] = aot_clamp(v1, OUT_MIN, OUT_MAX);
         }
         input += IN_LENGTH;
         output += OUT_LENGTH;
@@ -340,18 +333,17 @@ int every_operator_run(void *arena, const int8_t *input_image, const int8_t *inp
     }
     /* where each tensor and each layer's working memory lies in the arena; they overlap where their lifetimes allow */
     int8_t *const memory = arena;
-    void *const scratch_2 = memory + 0; /* 512 bytes */
-    void *const scratch_10 = memory + 0; /* 64 bytes */
+    void *const scratch_2 = memory + 0; /* 108 bytes */
     int8_t *const tensor_0 = memory + 0; /* 48 bytes */
-    int8_t *const tensor_1 = memory + 528; /* 108 bytes */
-    int8_t *const tensor_2 = memory + 512; /* 72 bytes */
+    int8_t *const tensor_1 = memory + 124; /* 108 bytes */
+    int8_t *const tensor_2 = memory + 108; /* 72 bytes */
     int8_t *const tensor_3 = memory + 56; /* 18 bytes */
     int8_t *const tensor_4 = memory + 36; /* 18 bytes */
     int8_t *const tensor_5 = memory + 0; /* 36 bytes */
     int8_t *const tensor_6 = memory + 36; /* 36 bytes */
     int8_t *const tensor_7 = memory + 0; /* 36 bytes */
-    int8_t *const tensor_8 = memory + 72; /* 18 bytes */
-    int8_t *const tensor_9 = memory + 64; /* 5 bytes */
+    int8_t *const tensor_8 = memory + 8; /* 18 bytes */
+    int8_t *const tensor_9 = memory + 0; /* 5 bytes */
     mul_0(input_image, input_gain, tensor_0);
     pad_1(tensor_0, tensor_1);
     conv2d_2(tensor_1, tensor_2, scratch_2);
@@ -362,7 +354,7 @@ int every_operator_run(void *arena, const int8_t *input_image, const int8_t *inp
     unary_7(tensor_6, tensor_7);
     transpose_8(tensor_7, output_map);
     slice_9(tensor_6, tensor_8);
-    fully_connected_10(tensor_8, tensor_9, scratch_10);
+    fully_connected_10(tensor_8, tensor_9);
     softmax_11(tensor_9, output_answer);
     return 0;
 }
