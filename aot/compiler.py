@@ -22,6 +22,7 @@ from aot.oracle import Oracle
 from aot.passes import run_passes
 from aot.plan import Plan
 from aot.program import Program
+from aot.quantize import WEIGHTS
 from aot.quantize import quantize as quantize_graph
 from aot.report import Report, build_report
 from aot.strips import arrange
@@ -47,6 +48,7 @@ class Options:
     optimize: str = "balanced"
     precision: str = "int8"
     calibration: str = DEFAULT_METHOD
+    weights: str = WEIGHTS[0]
     ram: int | None = None
     flash: int | None = None
 
@@ -161,7 +163,7 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
             progress("calibrating", done, len(samples))
 
     calibration = calibrate(float_graph, samples, chosen.calibration, tick)
-    graph = quantize_graph(float_graph, calibration)
+    graph = quantize_graph(float_graph, calibration, chosen.weights)
     ident = title(name if name is not None else loaded.name)
     arrangement = arrange(graph, processor.isa, chosen.optimize, chosen.ram)
     program, arena = arrangement.program, arrangement.plan
@@ -187,6 +189,8 @@ def _options(given: Mapping[str, Any]) -> Options:
     chosen = Options(**{k: v for k, v in given.items() if v is not None})
     if chosen.optimize not in OPTIMIZE_FLAGS:
         raise AotError(f"unknown optimization goal {chosen.optimize!r}", f"choose from {', '.join(OPTIMIZE_FLAGS)}")
+    if chosen.weights not in WEIGHTS:
+        raise AotError(f"unknown form of weights {chosen.weights!r}", f"choose from {', '.join(WEIGHTS)}")
     if chosen.precision != "int8":
         raise AotError(f"precision {chosen.precision!r} is not supported", "int8 is the only precision so far")
     return chosen
