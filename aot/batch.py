@@ -17,8 +17,8 @@ Stack = Mapping[str, Array]
 class Batch:
     """A float graph, and beside it what its quantized form would make of its constants and outputs.
 
-    Operators are asked for their meaning on all samples together where that gives the same as one after the other, which
-    is tried once for every node. Sums are those of float32: good for statistics, not for golden vectors.
+    Operators are asked for their meaning on all samples together where that gives the same as one after the other,
+    which is tried once for every node. Sums are those of float32: good for statistics, not for golden vectors.
     """
 
     def __init__(self, graph: Graph, quantized: Graph | None = None) -> None:

@@ -23,8 +23,9 @@ from aot import bench as bench_model
 from aot import data as sample_data
 from aot.calibrate import DEFAULT_METHOD, METHODS
 from aot.compiler import Net
-from aot.errors import AotError, printable
+from aot.errors import AotError, Problem, printable
 from aot.inspect import inspect as inspect_model
+from aot.quantize import WEIGHTS
 from aot.targets import OPTIMIZE_FLAGS, TARGETS
 from aot.verify import Verification
 from aot.verify import verify as verify_net
@@ -61,8 +62,17 @@ class Method(StrEnum):
     percentile = "percentile"
 
 
+class Scales(StrEnum):
+    """--weights"""
+
+    per_channel = "per-channel"
+    per_tensor = "per-tensor"
+
+
 DEFAULT = Method(DEFAULT_METHOD)
-assert [*Goal] == [*OPTIMIZE_FLAGS] and [*Method] == [*METHODS]
+#: Evaluation data of which a larger share leaves the calibrated range is worth a warning.
+MANY_CLIPPED = 0.01
+assert [*Goal] == [*OPTIMIZE_FLAGS] and [*Method] == [*METHODS] and [*Scales] == [*WEIGHTS]
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="ONNX file.")]
 Data = Annotated[str | None, typer.Option(help="Calibration samples, .npz.")]
@@ -71,6 +81,7 @@ Name = Annotated[str | None, typer.Option(help="C identifier; default: the model
 Optimize = Annotated[Goal, typer.Option(help="What to favour.")]
 Format = Annotated[Precision, typer.Option(help="Number format.")]
 Calibration = Annotated[Method, typer.Option(help="How ranges are chosen from the calibration samples.")]
+Weights = Annotated[Scales, typer.Option(help="Scales of weights: one for each output channel, or one in all.")]
 Ram = Annotated[int | None, typer.Option(metavar="BYTES", min=0,
                                          help="Bytes of arena to stay within, if need be at the cost of speed.")]
 Flash = Annotated[int | None, typer.Option(metavar="BYTES", min=0,
@@ -97,10 +108,10 @@ def compile_command(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the generated project.")],
     data: Data = None, target: TargetName = "c99", name: Name = None, optimize: Optimize = Goal.balanced,
     precision: Format = Precision.int8, calibration: Calibration = DEFAULT,
-    ram: Ram = None, flash: Flash = None,
+    weights: Weights = Scales.per_channel, ram: Ram = None, flash: Flash = None,
 ) -> None:
     """Compile MODEL to a folder of C sources."""
-    net = _compile(model, data, target, name, optimize, precision, calibration, ram, flash)
+    net = _compile(model, data, target, name, optimize, precision, calibration, weights, ram, flash)
     net.write(output)
     _out.print(escape(str(net.report)))
     _out.print(f"written to {escape(printable(str(output)))}")
@@ -113,17 +124,20 @@ def verify_command(
     calib: Annotated[str | None, typer.Option(help="Calibration samples; default: the evaluation samples.")] = None,
     target: TargetName = "c99", name: Name = None, optimize: Optimize = Goal.balanced,
     precision: Format = Precision.int8, calibration: Calibration = DEFAULT,
-    ram: Ram = None, flash: Flash = None, json_file: Json = None,
+    weights: Weights = Scales.per_channel, ram: Ram = None, flash: Flash = None, json_file: Json = None,
 ) -> None:
     """Compare the float model, the numpy twin and the compiled C, layer by layer."""
-    net = _compile(model, calib if calib is not None else data, target, name, optimize, precision, calibration, ram,
-                   flash)
+    net = _compile(model, calib if calib is not None else data, target, name, optimize, precision, calibration, weights,
+                   ram, flash)
     samples = sample_data.load(data, net.float_graph, "the evaluation data")
     with _progress("verifying") as tick:
         result = verify_net(net, samples, tick)
     _write_json(json_file, result.as_json())
     if json_file != "-":
         _print_verification(result)
+    if result.clipped > MANY_CLIPPED * result.inputs:
+        _warn(Problem(f"{100 * result.clipped / result.inputs:.1f} % of the evaluation data's elements leave the range "
+                      "of the calibration data", "expected data of the same kind and in the same scale in both"))
     if result.mismatches:
         raise AotError(f"the compiled C differs from its numpy twin in {result.mismatches} of "
                        f"{result.elements} elements, first in {result.first_mismatch}",
@@ -135,10 +149,11 @@ def bench_command(
     model: Model,
     target: Annotated[str, typer.Option(help="See `aot targets`.")],
     data: Data = None, name: Name = None, optimize: Optimize = Goal.balanced, precision: Format = Precision.int8,
-    calibration: Calibration = DEFAULT, ram: Ram = None, flash: Flash = None, json_file: Json = None,
+    calibration: Calibration = DEFAULT, weights: Weights = Scales.per_channel,
+    ram: Ram = None, flash: Flash = None, json_file: Json = None,
 ) -> None:
     """Run MODEL on an emulated board: instructions, bytes of flash and RAM, and bytes equal to this machine's."""
-    net = _compile(model, data, target, name, optimize, precision, calibration, ram, flash)
+    net = _compile(model, data, target, name, optimize, precision, calibration, weights, ram, flash)
     result = bench_model.bench(net)
     _write_json(json_file, result.as_json())
     if json_file != "-":
@@ -187,11 +202,18 @@ def main() -> None:
 
 
 def _compile(model: str, data: str | None, target: str, name: str | None, optimize: Goal, precision: Precision,
-             calibration: Method, ram: int | None, flash: int | None) -> Net:
+             calibration: Method, weights: Scales, ram: int | None, flash: int | None) -> Net:
     with _progress("calibrating") as tick:
-        return aot.compile(model, data, name=name, target=target, optimize=str(optimize), precision=str(precision),
-                           calibration=str(calibration), ram=ram, flash=flash,
-                           progress=lambda stage, done, total: tick(done, total))
+        net = aot.compile(model, data, name=name, target=target, optimize=str(optimize), precision=str(precision),
+                          calibration=str(calibration), weights=str(weights), ram=ram, flash=flash,
+                          progress=lambda stage, done, total: tick(done, total))
+    for warning in net.report.warnings:
+        _warn(warning)
+    return net
+
+
+def _warn(problem: Problem) -> None:
+    _err.print(f"[bold yellow]warning:[/] {escape(str(problem))}")
 
 
 @contextmanager
@@ -235,4 +257,5 @@ def _print_verification(v: Verification) -> None:
         _out.print(f"{v.metric:<19}float {v.float_:.6g}, int8 {v.quantized:.6g}")
     _out.print(f"agreement          {percent(v.agreement)}")
     _out.print(f"mean abs. error    {v.mean_abs_error:.6g}  (SQNR {v.sqnr_db:.1f} dB)")
+    _out.print(f"clipped inputs     {v.clipped:,} of {v.inputs:,} elements leave the calibrated range")
     _out.print(f"C equals its twin  {v.elements - v.mismatches:,} of {v.elements:,} elements")

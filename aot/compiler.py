@@ -25,6 +25,7 @@ from aot.program import Program
 from aot.quantize import WEIGHTS
 from aot.quantize import quantize as quantize_graph
 from aot.report import Report, build_report
+from aot.sanity import look
 from aot.strips import arrange
 from aot.targets import OPTIMIZE_FLAGS, Target, target
 from aot.write import write
@@ -153,6 +154,7 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     samples = sample_data.load(data, float_graph, "the calibration data")
     oracle = Oracle(loaded.model)
     _agree(float_graph, oracle, samples)
+    warnings = look(float_graph, samples)
 
     done = 0
 
@@ -169,7 +171,7 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     program, arena = arrangement.program, arrangement.plan
     golden = [_golden(graph, samples.sample(i)) for i in range(min(GOLDEN_VECTORS, len(samples)))]
     report = build_report(ident, loaded.name, chosen, float_graph, graph, program, arena, calibration,
-                          arrangement.described())
+                          arrangement.described(), warnings)
     _budgets(report, chosen)
     files = emit(graph, program, arena, processor, ident, chosen.optimize, golden, report.as_json())
     return Net(ident, processor, chosen, loaded.model, float_graph, graph, calibration, program, arena, files, report,

@@ -48,7 +48,8 @@ class Samples:
                 if self.offset is not None:
                     x = x + _part(self.offset, index, array).astype(np.float32)
             if not np.isfinite(x).all():
-                raise AotError(f"sample {index} of {name!r} leaves the range of float32",
+                place = np.argwhere(~np.isfinite(x))[0].tolist()
+                raise AotError(f"sample {index} of {name!r} leaves the range of float32 at {place}",
                                "check the data, its scale and its offset", name)
             result[name] = np.ascontiguousarray(x, np.float32).reshape(self.shapes[name])
         return result
@@ -158,8 +159,11 @@ def _numeric(arrays: Mapping[str, Array], key: str, where: str) -> Array | None:
 def _refuse_nan(array: Array, what: str, node: str) -> None:
     """Only finite numbers are data."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = int((~np.isfinite(array)).sum())
-        raise AotError(f"{what} holds {bad} NaN or infinite values", "leave out the samples that hold them", node)
+        bad = np.argwhere(~np.isfinite(array))
+        where = f", the first in sample {bad[0][0]}" if array.ndim else ""
+        where += f" at {bad[0][1:].tolist()}" if array.ndim > 1 else ""
+        raise AotError(f"{what} holds {len(bad)} NaN or infinite values{where}",
+                       "finite numbers were expected; leave out the samples that hold others", node)
 
 
 def _broadcasts(factor: Array | None, array: Array, key: str, name: str, where: str) -> None:
