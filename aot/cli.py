@@ -75,7 +75,9 @@ MANY_CLIPPED = 0.01
 assert [*Goal] == [*OPTIMIZE_FLAGS] and [*Method] == [*METHODS] and [*Scales] == [*WEIGHTS]
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="ONNX file.")]
-Data = Annotated[str | None, typer.Option(help="Calibration samples, .npz.")]
+Data = Annotated[str | None, typer.Option(help="Calibration samples: .npz, .npy, or a folder of images.")]
+DataConfig = Annotated[str | None, typer.Option(
+    "--data-config", metavar="FILE", help="TOML with a table [data]: mean, std, scale, resize, ... of images.")]
 TargetName = Annotated[str, typer.Option("--target", help="See `aot targets`.")]
 Name = Annotated[str | None, typer.Option(help="C identifier; default: the model's file name.")]
 Optimize = Annotated[Goal, typer.Option(help="What to favour.")]
@@ -106,12 +108,12 @@ def options(
 def compile_command(
     model: Model,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the generated project.")],
-    data: Data = None, target: TargetName = "c99", name: Name = None, optimize: Optimize = Goal.balanced,
-    precision: Format = Precision.int8, calibration: Calibration = DEFAULT,
+    data: Data = None, data_config: DataConfig = None, target: TargetName = "c99", name: Name = None,
+    optimize: Optimize = Goal.balanced, precision: Format = Precision.int8, calibration: Calibration = DEFAULT,
     weights: Weights = Scales.per_channel, ram: Ram = None, flash: Flash = None,
 ) -> None:
     """Compile MODEL to a folder of C sources."""
-    net = _compile(model, data, target, name, optimize, precision, calibration, weights, ram, flash)
+    net = _compile(model, data, data_config, target, name, optimize, precision, calibration, weights, ram, flash)
     net.write(output)
     _out.print(escape(str(net.report)))
     _out.print(f"written to {escape(printable(str(output)))}")
@@ -122,14 +124,14 @@ def verify_command(
     model: Model,
     data: Annotated[str, typer.Option(help="Evaluation samples, .npz, with labels y if there are any.")],
     calib: Annotated[str | None, typer.Option(help="Calibration samples; default: the evaluation samples.")] = None,
-    target: TargetName = "c99", name: Name = None, optimize: Optimize = Goal.balanced,
-    precision: Format = Precision.int8, calibration: Calibration = DEFAULT,
+    data_config: DataConfig = None, target: TargetName = "c99", name: Name = None,
+    optimize: Optimize = Goal.balanced, precision: Format = Precision.int8, calibration: Calibration = DEFAULT,
     weights: Weights = Scales.per_channel, ram: Ram = None, flash: Flash = None, json_file: Json = None,
 ) -> None:
     """Compare the float model, the numpy twin and the compiled C, layer by layer."""
-    net = _compile(model, calib if calib is not None else data, target, name, optimize, precision, calibration, weights,
-                   ram, flash)
-    samples = sample_data.load(data, net.float_graph, "the evaluation data")
+    net = _compile(model, calib if calib is not None else data, data_config, target, name, optimize, precision,
+                   calibration, weights, ram, flash)
+    samples = sample_data.load(data, net.float_graph, "the evaluation data", data_config)
     with _progress("verifying") as tick:
         result = verify_net(net, samples, tick)
     _write_json(json_file, result.as_json())
@@ -148,12 +150,12 @@ def verify_command(
 def bench_command(
     model: Model,
     target: Annotated[str, typer.Option(help="See `aot targets`.")],
-    data: Data = None, name: Name = None, optimize: Optimize = Goal.balanced, precision: Format = Precision.int8,
-    calibration: Calibration = DEFAULT, weights: Weights = Scales.per_channel,
-    ram: Ram = None, flash: Flash = None, json_file: Json = None,
+    data: Data = None, data_config: DataConfig = None, name: Name = None,
+    optimize: Optimize = Goal.balanced, precision: Format = Precision.int8, calibration: Calibration = DEFAULT,
+    weights: Weights = Scales.per_channel, ram: Ram = None, flash: Flash = None, json_file: Json = None,
 ) -> None:
     """Run MODEL on an emulated board: instructions, bytes of flash and RAM, and bytes equal to this machine's."""
-    net = _compile(model, data, target, name, optimize, precision, calibration, weights, ram, flash)
+    net = _compile(model, data, data_config, target, name, optimize, precision, calibration, weights, ram, flash)
     result = bench_model.bench(net)
     _write_json(json_file, result.as_json())
     if json_file != "-":
@@ -201,12 +203,12 @@ def main() -> None:
         sys.exit(1)
 
 
-def _compile(model: str, data: str | None, target: str, name: str | None, optimize: Goal, precision: Precision,
-             calibration: Method, weights: Scales, ram: int | None, flash: int | None) -> Net:
+def _compile(model: str, data: str | None, data_config: str | None, target: str, name: str | None, optimize: Goal,
+             precision: Precision, calibration: Method, weights: Scales, ram: int | None, flash: int | None) -> Net:
     with _progress("calibrating") as tick:
-        net = aot.compile(model, data, name=name, target=target, optimize=str(optimize), precision=str(precision),
-                          calibration=str(calibration), weights=str(weights), ram=ram, flash=flash,
-                          progress=lambda stage, done, total: tick(done, total))
+        net = aot.compile(model, data, name=name, data_config=data_config, target=target, optimize=str(optimize),
+                          precision=str(precision), calibration=str(calibration), weights=str(weights), ram=ram,
+                          flash=flash, progress=lambda stage, done, total: tick(done, total))
     for warning in net.report.warnings:
         _warn(warning)
     return net

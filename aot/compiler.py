@@ -136,11 +136,13 @@ class Net:
 
 
 def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataLike | None = None, *,
-            name: str | None = None, progress: Callable[[str, int, int], None] | None = None,
+            name: str | None = None, data_config: sample_data.Config | None = None,
+            progress: Callable[[str, int, int], None] | None = None,
             **options: Any) -> Net:
     """Compile an ONNX model to int8 C.
 
-    ``data`` holds calibration samples (see :func:`aot.data.load`); ``options`` are the fields of :class:`Options`.
+    ``data`` holds calibration samples, ``data_config`` their preprocessing (see :func:`aot.data.load`);
+    ``options`` are the fields of :class:`Options`.
     ``progress`` is called with a stage's name, steps done and steps in all. Raises AotError with every problem found.
     """
     chosen = _options(options)
@@ -151,7 +153,7 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
                        "pass samples of the model's input: --data CALIB.npz, or data=array in Python")
     float_graph = run_passes(loaded.graph)
     _sizes(float_graph)
-    samples = sample_data.load(data, float_graph, "the calibration data")
+    samples = sample_data.load(data, float_graph, "the calibration data", data_config)
     oracle = Oracle(loaded.model)
     _agree(float_graph, oracle, samples)
     warnings = look(float_graph, samples)
