@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Iterator
@@ -40,9 +41,7 @@ NCHW, NHWC, GRAY = graph(1, 3, 6, 8), graph(1, 6, 8, 3), graph(1, 1, 6, 8)
 @pytest.fixture
 def pillow() -> Any:
     """Pillow; without it the test is skipped, or fails where all checks are run."""
-    if os.environ.get("CI"):
-        import PIL.Image
-    return pytest.importorskip("PIL.Image")
+    return importlib.import_module("PIL.Image") if os.environ.get("CI") else pytest.importorskip("PIL.Image")
 
 
 @pytest.fixture
@@ -231,8 +230,8 @@ def test_iterables_of_samples() -> None:
                              "lists": (a.tolist() for a in x), "without batch": (a[0] for a in x),
                              "with batch": (a[None] for a in x)}
     for name, form in forms.items():
-        np.testing.assert_array_equal(stacked(form, GRAY if name != "without batch" else graph(1, 6, 8)).reshape(x.shape),
-                                      x, err_msg=name)
+        of = GRAY if name != "without batch" else graph(1, 6, 8)
+        np.testing.assert_array_equal(stacked(form, of).reshape(x.shape), x, err_msg=name)
     assert data.load(({"x": a, "y": i} for i, a in enumerate(x)), GRAY).y.tolist() == [0, 1, 2, 3, 4]  # type: ignore[union-attr]
     two = load(small("a", "b")).graph
     pairs = [{"a": np.zeros(6), "b": np.ones(6)}] * 3
@@ -245,7 +244,8 @@ def test_iterables_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "'x' of sample 2" in refusal(iter([x, x, "text"]), GRAY)
     assert "sample 1 holds 'z'" in refusal([{"x": x}, {"z": x}], GRAY)
     assert "no samples" in refusal(iter([]), GRAY)
-    assert "sample 1 at [0, 2, 3]" in refusal(iter([x, np.where(np.arange(48).reshape(1, 6, 8) == 19, np.nan, x)]), GRAY)
+    broken = np.where(np.arange(48).reshape(1, 6, 8) == 19, np.nan, x)
+    assert "sample 1 at [0, 2, 3]" in refusal(iter([x, broken]), GRAY)
 
     def endless() -> Iterator[Array]:
         while True:

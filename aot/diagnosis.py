@@ -1,0 +1,363 @@
+"""Which layers lose what in quantization, and the options that mend it: the data behind ``aot doctor``.
+
+The quantized network is walked in float with its roundings put in (:mod:`aot.batch`), so that single weights and outputs
+can be rounded alone, or put back to float alone. What that does to the network's outputs is a layer's harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from aot.batch import Batch, Stack, stack
+from aot.calibrate import METHODS, calibrate
+from aot.compiler import Net
+from aot.data import Samples
+from aot.errors import AotError, Problem
+from aot.ir import Array, Graph, Node
+from aot.names import comment
+from aot.quantize import WEIGHTS, prove
+from aot.quantize import quantize as quantize_graph
+
+#: Samples on which answers are judged, and on which layers are.
+JUDGED, WALKED, FEWEST_WALKED = 256, 48, 8
+#: Multiplications (and tenths of elements) which all walks may cost together, and elements held at a time.
+MOST_WORK, MOST_ELEMENTS = 5e10, 1 << 25
+#: Walks for each layer: weights and output alone; weights, output and both put back.
+WALKS = 5
+#: The layers to blame are those without which this share of the error is left; never more than this share of all.
+LEFT, BLAMED = 0.25, 0.5
+#: A recipe is worth its change if the error falls below this share.
+WORTH = 0.9
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How the quantized network's outputs compare with float: on ``samples``; ``top1`` only with labels.
+
+    ``error``: mean absolute error of all outputs; ``sqnr_db``: their signal-to-noise ratio.
+    """
+
+    samples: int
+    agreement: float | None
+    float_top1: float | None
+    top1: float | None
+    error: float
+    sqnr_db: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """What rounding the weights, the output, or both does to the network's squared output error; its own is 1.
+
+    ``alone``: the error if nothing else is rounded. ``mended``: the share of the error that goes away if this alone is put
+    back to float. None where there are no weights, or no rounding.
+    """
+
+    alone: float | None
+    mended: float | None
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One channel (last axis) of a layer's output in the quantized network, and of its weights."""
+
+    sqnr_db: float
+    low: float
+    high: float
+    weights_sqnr_db: float | None
+    largest_weight: float | None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer (or an input) of the quantized network.
+
+    ``sqnr_db``: of its output, with all that was lost before; ``own_sqnr_db``: if only this layer is rounded.
+    ``low``, ``high``: what the float network reaches on the samples; ``limits``: what the quantized value can hold;
+    ``clipped``: share of elements beyond; ``unused_bits``: log2 of the range that can be held over what is reached.
+    ``headroom``: bits above the largest possible accumulator. ``spread``: largest weight of the largest channel over
+    that of the smallest.
+    """
+
+    name: str
+    op: str
+    origin: str
+    type: str
+    sqnr_db: float
+    own_sqnr_db: float
+    weights_sqnr_db: float | None
+    low: float
+    high: float
+    limits: tuple[float, float] | None
+    clipped: float
+    unused_bits: float
+    headroom: int | None
+    spread: float | None
+    weights: Part
+    output: Part
+    both: Part
+    channels: tuple[Channel, ...]
+
+    @property
+    def harm(self) -> float:
+        """By which layers are ranked."""
+        return (self.weights.alone or 0.0) + (self.output.alone or 0.0)
+
+    @property
+    def where(self) -> str:
+        """What of the layer does the harm."""
+        return "weights" if (self.weights.alone or 0.0) > (self.output.alone or 0.0) else "output"
+
+
+@dataclass(frozen=True)
+class Restored:
+    """The squared output error (1 = all rounded) with this layer and those before it in the list put back to float."""
+
+    name: str
+    left: float
+    agreement: float | None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Options of :func:`aot.compile` that were tried, and the answers they give; ``why`` says what they change."""
+
+    options: Mapping[str, str]
+    why: str
+    answers: Answers
+
+    @property
+    def words(self) -> str:
+        """The options as on the command line."""
+        return " ".join(f"--{k} {v}" for k, v in self.options.items())
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The result of :func:`diagnose`. ``blamed``: layers that cause most of the error, worst first, if they are few.
+
+    ``recipe`` is the best of ``tried``, or None if nothing that was tried is noticeably better.
+    """
+
+    name: str
+    options: Mapping[str, str]
+    answers: Answers
+    layers: tuple[Layer, ...]
+    restored: tuple[Restored, ...]
+    blamed: tuple[str, ...]
+    tried: tuple[Recipe, ...]
+    recipe: Recipe | None
+    warnings: tuple[Problem, ...]
+    walked: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, the fields as they are called here."""
+        return asdict(self)
+
+    def worst(self) -> list[Layer]:
+        """The layers, most harmful first."""
+        return sorted(self.layers, key=lambda layer: -layer.harm)
+
+
+def diagnose(net: Net, samples: Samples, calib: Samples, progress: Progress | None = None) -> Diagnosis:
+    """Examine a compiled network on samples; ``calib`` are those it was calibrated with, to try other options."""
+    tell = progress or (lambda stage, done, total: None)
+    batch = Batch(net.float_graph, net.graph)
+    judged = _spread(samples, JUDGED)
+    truth = _outputs(batch, samples, judged, False)
+    labels = None if samples.y is None or samples.y.ndim != 1 or samples.y.dtype.kind not in "iu" else samples.y[judged]
+    answers = _answers(truth, _outputs(batch, samples, judged, True), labels)
+    walked = _spread(samples, _affordable(net.float_graph))
+    x = stack([samples.sample(int(i)) for i in walked])
+    layers, restored = _walk(net, batch, x, tell)
+    few = next((k + 1 for k, r in enumerate(restored) if r.left <= LEFT), len(restored))
+    blamed = tuple(r.name for r in restored[:few]) if few <= max(1, BLAMED * len(restored)) else ()
+    tried = tuple(_recipes(net, samples, calib, judged, truth, labels, tell))
+    best = min(tried, key=lambda r: r.answers.error, default=None)
+    better = best if best is not None and best.answers.error < WORTH * answers.error else None
+    return Diagnosis(net.name, {"weights": net.options.weights, "calibration": net.options.calibration}, answers, layers,
+                     restored, blamed, tried, better, net.report.warnings, len(walked))
+
+
+# --- answers -----------------------------------------------------------------------------------------------------
+
+def _spread(samples: Samples, most: int) -> Array:
+    """Indices of at most so many samples, spread over the set."""
+    return np.unique(np.linspace(0, len(samples) - 1, min(most, len(samples))).round().astype(int))
+
+
+def _affordable(graph: Graph) -> int:
+    """How many samples can be walked as often as needed."""
+    values = graph.values
+    elements = sum(v.type.size for v in values.values() if v.data is None)
+    macs = sum(n.op.macs(tuple(values[i].type for i in n.inputs), values[n.output].type) for n in graph.nodes)
+    walks = WALKS * max(len(graph.nodes), 1) / 2
+    return int(np.clip(min(MOST_WORK / (walks * (macs + 10 * elements + 1)), MOST_ELEMENTS / elements),
+                       FEWEST_WALKED, WALKED))
+
+
+def _outputs(batch: Batch, samples: Samples, indices: Array, rough: bool) -> dict[str, Array]:
+    """Every output, [samples, elements]."""
+    parts: dict[str, list[Array]] = {n: [] for n in batch.graph.outputs}
+    for chunk in np.array_split(indices, -(-len(indices) // 16)):
+        x = stack([samples.sample(int(i)) for i in chunk])
+        values = {**x, **batch.run(x, rough, rough)}
+        for name, kept in parts.items():
+            kept.append(values[name].reshape(len(chunk), -1))
+    return {n: np.concatenate(p).astype(np.float64) for n, p in parts.items()}
+
+
+def _answers(truth: Mapping[str, Array], found: Mapping[str, Array], labels: Array | None) -> Answers:
+    """The comparison."""
+    name = next(iter(truth))
+    exact, rough = truth[name], found[name]
+    classes = exact.shape[1] > 1
+    signal = sum(float((t ** 2).sum()) for t in truth.values())
+    noise = sum(float(((t - found[n]) ** 2).sum()) for n, t in truth.items())
+    top1 = labels is not None and classes
+    return Answers(
+        len(exact), float((exact.argmax(1) == rough.argmax(1)).mean()) if classes else None,
+        float((exact.argmax(1) == labels).mean()) if top1 else None,
+        float((rough.argmax(1) == labels).mean()) if top1 else None,
+        float(np.mean([np.abs(t - found[n]).mean() for n, t in truth.items()])), decibels(signal, noise))
+
+
+def decibels(signal: float, noise: float) -> float:
+    """10 log10(signal / noise), within -99 .. 200 so that it is always a number."""
+    return 200.0 if noise <= 0 else round(float(np.clip(10 * np.log10(max(signal, 1e-30) / noise), -99.0, 200.0)), 2)
+
+
+def _ratio(exact: Array, rough: Array) -> float:
+    return decibels(float((exact.astype(np.float64) ** 2).sum()), float(((exact.astype(np.float64) - rough) ** 2).sum()))
+
+
+# --- layers ------------------------------------------------------------------------------------------------------
+
+def _walk(net: Net, batch: Batch, x: Stack, tell: Progress) -> tuple[tuple[Layer, ...], tuple[Restored, ...]]:
+    """Every layer's health and harm, and what is left of the error as layers are put back to float, worst first."""
+    graph = batch.graph
+    exact = {**x, **batch.run(x)}
+    rough = {**x, **batch.run(x, True, True)}
+    everything = {*graph.inputs, *(n.output for n in graph.nodes)}
+    names = [n for n in graph.inputs if batch.rounds(n)]
+    names += [n.output for n in graph.nodes if batch.rounds(n.output) or batch.constants(n)]
+    power = {n: max(float((exact[n].astype(np.float64) ** 2).sum()), 1e-30) for n in graph.outputs}
+
+    def error(values: Stack, otherwise: Stack) -> float:
+        return sum(float(((exact[n].astype(np.float64) - values.get(n, otherwise[n])) ** 2).sum()) / power[n]
+                   for n in graph.outputs)
+
+    total = max(error(rough, rough), 1e-30)
+    producer = graph.producer()
+    headroom = prove(net.graph)
+    layers = []
+    for k, name in enumerate(names):
+        tell("examining", k, 2 * len(names))
+        node = producer.get(name)
+        weighted, rounded = node is not None and bool(batch.constants(node)), batch.rounds(name)
+
+        def part(weights: bool, output: bool, name: str = name) -> Part:
+            alone = batch.run(x, {name} if weights else False, {name} if output else False, exact, {name})
+            back = batch.run(x, everything - {name} if weights else True, everything - {name} if output else True, rough,
+                             {name})
+            return Part(error(alone, exact) / total, 1 - error(back, rough) / total)
+
+        none = Part(None, None)
+        own = batch.run(x, weighted and {name}, rounded and {name}, {n: exact[n] for n in exact}, {name})[name]
+        layers.append(_layer(net, batch, name, node, exact[name], rough[name], own, headroom.get(name),
+                             part(True, False) if weighted else none, part(False, True) if rounded else none,
+                             part(weighted, rounded)))
+    order = sorted(layers, key=lambda layer: -layer.harm)
+    restored, current, gone = [], dict(rough), set[str]()
+    for k, layer in enumerate(order):
+        tell("examining", len(names) + k, 2 * len(names))
+        gone.add(layer.name)
+        current.update(batch.run(x, everything - gone, everything - gone, current, {layer.name}))
+        flat = {n: (exact[n].reshape(len(exact[n]), -1), current[n].reshape(len(exact[n]), -1)) for n in graph.outputs}
+        first, second = flat[graph.outputs[0]]
+        restored.append(Restored(layer.name, error(current, current) / total,
+                                 float((first.argmax(1) == second.argmax(1)).mean()) if first.shape[1] > 1 else None))
+    return tuple(layers), tuple(restored)
+
+
+def _layer(net: Net, batch: Batch, name: str, node: Node | None, exact: Array, rough: Array, own: Array,
+           headroom: int | None, weights: Part, output: Part, both: Part) -> Layer:
+    """What the arrays of one layer say."""
+    low, high = float(exact.min()), float(exact.max())
+    limits = batch.limits(name)
+    clipped, unused = 0.0, 0.0
+    if limits is not None:
+        step = (limits[1] - limits[0]) / 255
+        clipped = float(((exact < limits[0] - step / 2) | (exact > limits[1] + step / 2)).mean())
+        reached = max(min(high, limits[1]), 0.0) - min(max(low, limits[0]), 0.0)
+        unused = round(float(np.log2((limits[1] - limits[0]) / max(reached, 1e-30))), 2)
+    pairs = batch.constants(node) if node is not None else ()
+    weight, sizes = _weight_channels(net.graph, node, pairs)
+    return Layer(
+        name, node.op.name if node is not None else "input",
+        comment(" + ".join(node.origin), 70) if node is not None else name,
+        str(net.graph.values[name].type) if name in net.graph.values else str(batch.graph.values[name].type),
+        _ratio(exact, rough), _ratio(exact, own), _ratio(*pairs[0]) if pairs else None, low, high, limits, clipped,
+        max(unused, 0.0), headroom,
+        round(max(sizes) / max(min((s for s in sizes if s > 0), default=1.0), 1e-30), 2) if any(sizes) else None,
+        weights, output, both, _channels(exact, rough, weight, sizes) if node is not None else ())
+
+
+def _weight_channels(graph: Graph, node: Node | None, pairs: Iterable[tuple[Array, Array]]
+                     ) -> tuple[list[float], list[float]]:
+    """Signal-to-noise ratio and largest magnitude of the weights of each output channel."""
+    mates = {n.output: n for n in graph.nodes}
+    if node is None or node.output not in mates:
+        return [], []
+    quants = [graph.values[i].type.quant for i in mates[node.output].inputs if graph.values[i].data is not None]
+    for (exact, rough), quant in zip(pairs, quants, strict=False):
+        if quant is not None and quant.axis is not None and exact.ndim > 1:
+            rows = [np.moveaxis(a, quant.axis, 0).reshape(exact.shape[quant.axis], -1) for a in (exact, rough)]
+            return ([_ratio(a, b) for a, b in zip(*rows, strict=True)],
+                    [float(v) for v in np.abs(rows[0]).max(axis=1)])
+    return [], []
+
+
+def _channels(exact: Array, rough: Array, weights: list[float], sizes: list[float]) -> tuple[Channel, ...]:
+    """Along the last axis."""
+    if exact.ndim < 2:
+        return ()
+    a, b = (v.reshape(-1, v.shape[-1]).astype(np.float64) for v in (exact, rough))
+    signal, noise, low, high = (a ** 2).sum(axis=0), ((a - b) ** 2).sum(axis=0), a.min(axis=0), a.max(axis=0)
+    fits = len(weights) == a.shape[1]
+    return tuple(Channel(decibels(float(signal[i]), float(noise[i])), float(low[i]), float(high[i]),
+                         weights[i] if fits else None, sizes[i] if fits else None) for i in range(a.shape[1]))
+
+
+# --- recipes -----------------------------------------------------------------------------------------------------
+
+def _recipes(net: Net, samples: Samples, calib: Samples, judged: Array, truth: Mapping[str, Array],
+             labels: Array | None, tell: Progress) -> Iterable[Recipe]:
+    """Other options, each tried on the judged samples."""
+    current = (net.options.calibration, net.options.weights)
+    ways = [w for w in WEIGHTS if w == net.options.weights or w == WEIGHTS[0]]
+    methods = [net.options.calibration, *(m for m in METHODS if m != net.options.calibration)]
+    for k, method in enumerate(methods):
+        tell("trying recipes", k, len(methods))
+        ranges = net.calibration if method == net.options.calibration else calibrate(net.float_graph, calib, method)
+        for way in ways:
+            if (method, way) == current:
+                continue
+            try:
+                graph = quantize_graph(net.float_graph, ranges, way)
+            except AotError:  # a range which the layers' accumulators do not allow
+                continue
+            found = _outputs(Batch(net.float_graph, graph), samples, judged, True)
+            options = {k: v for k, v, old in (("weights", way, current[1]), ("calibration", method, current[0]))
+                       if v != old}
+            yield Recipe(options, "; ".join(_WHY[k] for k in options), _answers(truth, found, labels))
+
+
+_WHY = {"weights": "a scale for each output channel instead of one for all, so that small channels keep their digits",
+        "calibration": "another choice of ranges, which weighs clipping against resolution differently"}
