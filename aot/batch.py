@@ -77,12 +77,13 @@ class Batch:
 
     def run(self, inputs: Stack, rough_weights: bool | Collection[str] = False,
             rough_values: bool | Collection[str] = False, known: Stack | None = None, only: Collection[str] = (),
-            ) -> dict[str, Array]:
+            until: str | None = None) -> dict[str, Array]:
         """Every value by name, for all samples.
 
         ``rough_weights``: nodes (by output) that compute with rounded constants; ``rough_values``: values that are
         rounded; True for all of them, False for none. ``known``: values of an earlier run, and ``only`` what has
         changed since: then only what depends on that is computed, and the answer holds only that.
+        ``until``: nothing behind this value.
         """
         values: dict[str, Array] = dict(known or {})
         fresh: dict[str, Array] = {}
@@ -93,6 +94,8 @@ class Batch:
         values.update(fresh)
         last = {i: k for k, node in enumerate(self.graph.nodes) for i in node.inputs}
         for k, node in enumerate(self.graph.nodes):
+            if until in fresh:
+                break
             if known is not None and node.output not in only and not any(i in fresh for i in node.inputs):
                 continue
             y = self._node(node, values, _among(node.output, rough_weights))

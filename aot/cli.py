@@ -13,17 +13,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 import aot
 from aot import bench as bench_model
 from aot import data as sample_data
+from aot import doctor_page
 from aot.calibrate import DEFAULT_METHOD, METHODS
 from aot.compiler import Net
 from aot.errors import AotError, Problem, printable
+from aot.health import Diagnosis
 from aot.inspect import inspect as inspect_model
 from aot.quantize import WEIGHTS
 from aot.targets import OPTIMIZE_FLAGS, TARGETS
@@ -72,6 +75,8 @@ class Scales(StrEnum):
 DEFAULT = Method(DEFAULT_METHOD)
 #: Evaluation data of which a larger share leaves the calibrated range is worth a warning.
 MANY_CLIPPED = 0.01
+#: Layers in the table of the doctor.
+MOST_ROWS = 16
 assert [*Goal] == [*OPTIMIZE_FLAGS] and [*Method] == [*METHODS] and [*Scales] == [*WEIGHTS]
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="ONNX file.")]
@@ -162,6 +167,29 @@ def bench_command(
         _out.print(escape(str(result)))
 
 
+@app.command("doctor")
+def doctor_command(
+    model: Model,
+    data: Annotated[str, typer.Option(help="Samples to examine, with labels y if there are any.")],
+    calib: Annotated[str | None, typer.Option(help="Calibration samples; default: the samples to examine.")] = None,
+    data_config: DataConfig = None, precision: Format = Precision.int8, calibration: Calibration = DEFAULT,
+    weights: Weights = Scales.per_channel, json_file: Json = None,
+    html: Annotated[str | None, typer.Option("--html", metavar="FILE", help="Write a page with plots.")] = None,
+) -> None:
+    """Find out which layers of MODEL lose what in quantization, and which options mend it."""
+    with _progress("examining") as tick:
+        found = aot.doctor(model, data, calib=calib, data_config=data_config, precision=str(precision),
+                           calibration=str(calibration), weights=str(weights),
+                           progress=lambda stage, done, total: tick(done, total, stage))
+    for warning in found.warnings:
+        _warn(warning)
+    if html is not None:
+        _write_text(html, doctor_page.page(found))
+    _write_json(json_file, found.as_json())
+    if json_file != "-":
+        _print_diagnosis(found)
+
+
 @app.command("inspect")
 def inspect_command(model: Model) -> None:
     """Show what MODEL holds: operators, shapes, MACs, parameters, and what is not supported and why."""
@@ -225,8 +253,8 @@ def _progress(title: str) -> Iterator[Any]:
                   disable=not _err.is_terminal) as bar:
         task = bar.add_task(title, total=None)
 
-        def tick(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+        def tick(done: int, total: int, stage: str = title) -> None:
+            bar.update(task, description=stage, completed=done, total=total)
 
         yield tick
 
@@ -235,14 +263,39 @@ def _write_json(file: str | None, content: dict[str, Any]) -> None:
     if file is None:
         return
     text = json.dumps(content, indent=2) + "\n"
-    path = Path(file)
     if file == "-":
         sys.stdout.write(text)
-    elif path.exists() and not path.is_file() and not path.is_dir():  # a pipe or a device stays what it is
+    else:
+        _write_text(file, text)
+
+
+def _write_text(file: str, text: str) -> None:
+    path = Path(file)
+    if path.exists() and not path.is_file() and not path.is_dir():  # a pipe or a device stays what it is
         path.write_text(text, encoding="utf-8")
     else:
         path = path.resolve()
         write({path.name: text}, path.parent)
+
+
+def _print_diagnosis(found: Diagnosis) -> None:
+    def number(x: float | None, form: str = ".1f") -> str:
+        return "-" if x is None else f"{x:{form}}"
+    columns = [Column(c, no_wrap=True, justify="right") for c in
+               ("dB", "alone", "weights", "clipped", "harm: weights", "output")]
+    table = Table(Column("layer", no_wrap=True), *columns, box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    for x in found.worst()[:MOST_ROWS]:
+        name = printable(x.origin)
+        table.add_row(escape(name if len(name) <= 28 else f"...{name[-25:]}"), number(x.sqnr_db), number(x.own_sqnr_db),
+                      number(x.weights_sqnr_db), f"{100 * x.clipped:.2f} %", number(x.weights.alone, ".3f"),
+                      number(x.output.alone, ".3f"))
+    if len(found.layers) > MOST_ROWS:
+        table.caption = f"the {MOST_ROWS} most harmful of {len(found.layers)} layers; all: --json, --html"
+    _out.print(table)
+    _out.print("dB: signal-to-noise ratio of the output in the network, with this layer alone rounded, and of the weights")
+    _out.print("harm: squared error of the network's output with this alone rounded, as a share of the whole\n")
+    for line in found.verdict:
+        _out.print(escape(printable(line)))
 
 
 def _print_verification(v: Verification) -> None:

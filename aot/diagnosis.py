@@ -1,168 +1,42 @@
 """Which layers lose what in quantization, and the options that mend it: the data behind ``aot doctor``.
 
-The quantized network is walked in float with its roundings put in (:mod:`aot.batch`), so that single weights and outputs
-can be rounded alone, or put back to float alone. What that does to the network's outputs is a layer's harm.
+The quantized network is walked in float with its roundings put in (:mod:`aot.batch`), so that single weights and
+outputs can be rounded alone, or put back to float alone. What that does to the network's outputs is a layer's harm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from aot.batch import Batch, Stack, stack
 from aot.calibrate import METHODS, calibrate
-from aot.compiler import Net
-from aot.data import Samples
-from aot.errors import AotError, Problem
+from aot.compiler import Net, compile
+from aot.data import Config, DataLike, Samples, load
+from aot.errors import AotError
+from aot.health import Answers, Channel, Diagnosis, Layer, Part, Recipe, Restored
 from aot.ir import Array, Graph, Node
 from aot.names import comment
+from aot.numerics import decibels
 from aot.quantize import WEIGHTS, prove
 from aot.quantize import quantize as quantize_graph
 
 #: Samples on which answers are judged, and on which layers are.
 JUDGED, WALKED, FEWEST_WALKED = 256, 48, 8
 #: Multiplications (and tenths of elements) which all walks may cost together, and elements held at a time.
-MOST_WORK, MOST_ELEMENTS = 5e10, 1 << 25
+MOST_WORK, MOST_ELEMENTS = 3e10, 1 << 25
 #: Walks for each layer: weights and output alone; weights, output and both put back.
 WALKS = 5
 #: The layers to blame are those without which this share of the error is left; never more than this share of all.
-LEFT, BLAMED = 0.25, 0.5
+LEFT, BLAMED = 0.25, 0.25
 #: A recipe is worth its change if the error falls below this share.
 WORTH = 0.9
+#: A channel with smaller weights, relative to the largest, does nothing.
+DEAD = 1e-6
 
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Answers:
-    """How the quantized network's outputs compare with float: on ``samples``; ``top1`` only with labels.
-
-    ``error``: mean absolute error of all outputs; ``sqnr_db``: their signal-to-noise ratio.
-    """
-
-    samples: int
-    agreement: float | None
-    float_top1: float | None
-    top1: float | None
-    error: float
-    sqnr_db: float
-
-
-@dataclass(frozen=True)
-class Part:
-    """What rounding the weights, the output, or both does to the network's squared output error; its own is 1.
-
-    ``alone``: the error if nothing else is rounded. ``mended``: the share of the error that goes away if this alone is put
-    back to float. None where there are no weights, or no rounding.
-    """
-
-    alone: float | None
-    mended: float | None
-
-
-@dataclass(frozen=True)
-class Channel:
-    """One channel (last axis) of a layer's output in the quantized network, and of its weights."""
-
-    sqnr_db: float
-    low: float
-    high: float
-    weights_sqnr_db: float | None
-    largest_weight: float | None
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A layer (or an input) of the quantized network.
-
-    ``sqnr_db``: of its output, with all that was lost before; ``own_sqnr_db``: if only this layer is rounded.
-    ``low``, ``high``: what the float network reaches on the samples; ``limits``: what the quantized value can hold;
-    ``clipped``: share of elements beyond; ``unused_bits``: log2 of the range that can be held over what is reached.
-    ``headroom``: bits above the largest possible accumulator. ``spread``: largest weight of the largest channel over
-    that of the smallest.
-    """
-
-    name: str
-    op: str
-    origin: str
-    type: str
-    sqnr_db: float
-    own_sqnr_db: float
-    weights_sqnr_db: float | None
-    low: float
-    high: float
-    limits: tuple[float, float] | None
-    clipped: float
-    unused_bits: float
-    headroom: int | None
-    spread: float | None
-    weights: Part
-    output: Part
-    both: Part
-    channels: tuple[Channel, ...]
-
-    @property
-    def harm(self) -> float:
-        """By which layers are ranked."""
-        return (self.weights.alone or 0.0) + (self.output.alone or 0.0)
-
-    @property
-    def where(self) -> str:
-        """What of the layer does the harm."""
-        return "weights" if (self.weights.alone or 0.0) > (self.output.alone or 0.0) else "output"
-
-
-@dataclass(frozen=True)
-class Restored:
-    """The squared output error (1 = all rounded) with this layer and those before it in the list put back to float."""
-
-    name: str
-    left: float
-    agreement: float | None
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Options of :func:`aot.compile` that were tried, and the answers they give; ``why`` says what they change."""
-
-    options: Mapping[str, str]
-    why: str
-    answers: Answers
-
-    @property
-    def words(self) -> str:
-        """The options as on the command line."""
-        return " ".join(f"--{k} {v}" for k, v in self.options.items())
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """The result of :func:`diagnose`. ``blamed``: layers that cause most of the error, worst first, if they are few.
-
-    ``recipe`` is the best of ``tried``, or None if nothing that was tried is noticeably better.
-    """
-
-    name: str
-    options: Mapping[str, str]
-    answers: Answers
-    layers: tuple[Layer, ...]
-    restored: tuple[Restored, ...]
-    blamed: tuple[str, ...]
-    tried: tuple[Recipe, ...]
-    recipe: Recipe | None
-    warnings: tuple[Problem, ...]
-    walked: int
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain data, the fields as they are called here."""
-        return asdict(self)
-
-    def worst(self) -> list[Layer]:
-        """The layers, most harmful first."""
-        return sorted(self.layers, key=lambda layer: -layer.harm)
 
 
 def diagnose(net: Net, samples: Samples, calib: Samples, progress: Progress | None = None) -> Diagnosis:
@@ -181,8 +55,23 @@ def diagnose(net: Net, samples: Samples, calib: Samples, progress: Progress | No
     tried = tuple(_recipes(net, samples, calib, judged, truth, labels, tell))
     best = min(tried, key=lambda r: r.answers.error, default=None)
     better = best if best is not None and best.answers.error < WORTH * answers.error else None
-    return Diagnosis(net.name, {"weights": net.options.weights, "calibration": net.options.calibration}, answers, layers,
-                     restored, blamed, tried, better, net.report.warnings, len(walked))
+    options = {"weights": net.options.weights, "calibration": net.options.calibration}
+    return Diagnosis(net.name, options, answers, layers, restored, blamed, tried, better, net.report.warnings,
+                     len(walked))
+
+
+def doctor(model: Any, data: DataLike, *, calib: DataLike | None = None, data_config: Config | None = None,
+           progress: Progress | None = None, **options: Any) -> Diagnosis:
+    """Compile a model and examine it on samples: where it loses what, and the options that mend it.
+
+    ``data``: the samples, with labels ``y`` if there are any; ``calib``: calibration samples, by default the same.
+    ``options`` are those of :func:`aot.compile`; ``progress`` is called with a stage's name, steps done and in all.
+    """
+    data = list(data) if isinstance(data, Iterator) else data  # used twice
+    source = data if calib is None else list(calib) if isinstance(calib, Iterator) else calib
+    net = compile(model, source, data_config=data_config, progress=progress, **options)
+    samples = load(data, net.float_graph, "the data", data_config)
+    return diagnose(net, samples, load(source, net.float_graph, "the calibration data", data_config), progress)
 
 
 # --- answers -----------------------------------------------------------------------------------------------------
@@ -228,13 +117,9 @@ def _answers(truth: Mapping[str, Array], found: Mapping[str, Array], labels: Arr
         float(np.mean([np.abs(t - found[n]).mean() for n, t in truth.items()])), decibels(signal, noise))
 
 
-def decibels(signal: float, noise: float) -> float:
-    """10 log10(signal / noise), within -99 .. 200 so that it is always a number."""
-    return 200.0 if noise <= 0 else round(float(np.clip(10 * np.log10(max(signal, 1e-30) / noise), -99.0, 200.0)), 2)
-
-
 def _ratio(exact: Array, rough: Array) -> float:
-    return decibels(float((exact.astype(np.float64) ** 2).sum()), float(((exact.astype(np.float64) - rough) ** 2).sum()))
+    real = exact.astype(np.float64)
+    return decibels(float((real ** 2).sum()), float(((real - rough) ** 2).sum()))
 
 
 # --- layers ------------------------------------------------------------------------------------------------------
@@ -263,13 +148,13 @@ def _walk(net: Net, batch: Batch, x: Stack, tell: Progress) -> tuple[tuple[Layer
         weighted, rounded = node is not None and bool(batch.constants(node)), batch.rounds(name)
 
         def part(weights: bool, output: bool, name: str = name) -> Part:
+            others = everything - {name}
             alone = batch.run(x, {name} if weights else False, {name} if output else False, exact, {name})
-            back = batch.run(x, everything - {name} if weights else True, everything - {name} if output else True, rough,
-                             {name})
+            back = batch.run(x, others if weights else True, others if output else True, rough, {name})
             return Part(error(alone, exact) / total, 1 - error(back, rough) / total)
 
         none = Part(None, None)
-        own = batch.run(x, weighted and {name}, rounded and {name}, {n: exact[n] for n in exact}, {name})[name]
+        own = batch.run(x, {name}, {name}, exact, {name}, name)[name]
         layers.append(_layer(net, batch, name, node, exact[name], rough[name], own, headroom.get(name),
                              part(True, False) if weighted else none, part(False, True) if rounded else none,
                              part(weighted, rounded)))
@@ -305,7 +190,7 @@ def _layer(net: Net, batch: Batch, name: str, node: Node | None, exact: Array, r
         str(net.graph.values[name].type) if name in net.graph.values else str(batch.graph.values[name].type),
         _ratio(exact, rough), _ratio(exact, own), _ratio(*pairs[0]) if pairs else None, low, high, limits, clipped,
         max(unused, 0.0), headroom,
-        round(max(sizes) / max(min((s for s in sizes if s > 0), default=1.0), 1e-30), 2) if any(sizes) else None,
+        round(max(sizes) / min(s for s in sizes if s > DEAD * max(sizes)), 2) if any(sizes) else None,
         weights, output, both, _channels(exact, rough, weight, sizes) if node is not None else ())
 
 

@@ -14,7 +14,7 @@ from aot.data import Samples
 from aot.errors import AotError
 from aot.interpret import walk_float, walk_quantized
 from aot.ir import Array, Value
-from aot.numerics import LIMITS, dequantize, quantize
+from aot.numerics import LIMITS, decibels, dequantize, quantize
 from aot.oracle import Oracle
 
 #: Layer by layer comparison runs on this many samples at most; the outputs are compared on all of them.
@@ -107,7 +107,7 @@ def verify(net: Net, samples: Samples, progress: Callable[[int, int], None] | No
     return Verification(
         len(samples), metric, before, after, _agreement(reference, answer),
         float(np.mean([np.abs(a - b).mean() for a, b in everything])),
-        _decibels(sum(float((a.astype(np.float64) ** 2).sum()) for a, _ in everything),
+        decibels(sum(float((a.astype(np.float64) ** 2).sum()) for a, _ in everything),
                   sum(float(((a.astype(np.float64) - b) ** 2).sum()) for a, b in everything)),
         elements, mismatches, first, inputs, clipped, layers)
 
@@ -143,14 +143,7 @@ class _Noise:
         self._power[name] = (signal + float((exact**2).sum()), noise + float(((exact - approximate) ** 2).sum()))
 
     def ratio(self, name: str) -> float:
-        return _decibels(*self._power.get(name, (0.0, 0.0)))
-
-
-def _decibels(signal: float, noise: float) -> float:
-    """10 log10(signal / noise), within -99 .. 200 so that it is always a number."""
-    if noise <= 0:
-        return 200.0
-    return round(float(np.clip(10 * np.log10(max(signal, 1e-30) / noise), -99.0, 200.0)), 2)
+        return decibels(*self._power.get(name, (0.0, 0.0)))
 
 
 def _metric(y: Array | None, reference: Array, answer: Array) -> tuple[str | None, float | None, float | None]:
