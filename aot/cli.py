@@ -282,7 +282,7 @@ def _print_diagnosis(found: Diagnosis) -> None:
     def number(x: float | None, form: str = ".1f") -> str:
         return "-" if x is None else f"{x:{form}}"
     columns = [Column(c, no_wrap=True, justify="right") for c in
-               ("dB", "alone", "weights", "clipped", "harm: weights", "output")]
+               ("dB", "alone", "weights", "clipped", "harm w.", "harm o.")]
     table = Table(Column("layer", no_wrap=True), *columns, box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     for x in found.worst()[:MOST_ROWS]:
         name = printable(x.origin)
@@ -292,8 +292,8 @@ def _print_diagnosis(found: Diagnosis) -> None:
     if len(found.layers) > MOST_ROWS:
         table.caption = f"the {MOST_ROWS} most harmful of {len(found.layers)} layers; all: --json, --html"
     _out.print(table)
-    _out.print("dB: signal-to-noise ratio of the output in the network, with this layer alone rounded, and of the weights")
-    _out.print("harm: squared error of the network's output with this alone rounded, as a share of the whole\n")
+    _out.print("dB: signal-to-noise ratio of the output in the network, with this layer alone rounded; of the weights")
+    _out.print("harm: squared error of the network's output with its weights, or its output, alone rounded (1: all)\n")
     for line in found.verdict:
         _out.print(escape(printable(line)))
 

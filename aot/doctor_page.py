@@ -85,14 +85,14 @@ def _draw_noise(axes: Axes, layers: Sequence[Layer], rows: Any) -> None:
     axes.barh(rows - 0.2, [min(x.sqnr_db, 80) for x in layers], 0.4, color=BLUE, label="quantized network")
     axes.barh(rows + 0.2, [min(x.own_sqnr_db, 80) for x in layers], 0.4, color=GREY, label="this layer alone")
     axes.set_xlabel("dB")
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
 
 
 def _draw_harm(axes: Axes, layers: Sequence[Layer], rows: Any) -> None:
     axes.barh(rows - 0.2, [x.weights.alone or 0 for x in layers], 0.4, color=ORANGE, label="weights")
     axes.barh(rows + 0.2, [x.output.alone or 0 for x in layers], 0.4, color=BLUE, label="output")
     axes.set_xlabel("share of the squared output error")
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
 
 
 def _draw_ranges(axes: Axes, layers: Sequence[Layer], rows: Any) -> None:

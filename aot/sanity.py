@@ -160,7 +160,7 @@ def _trouble(batch: Batch, x: Mapping[str, Array], response: Response, what: str
     if response.collapsed:
         return Problem(f"the model gives the same answer to every sample of {what}: {seen}",
                        _expected(better) + ", and samples of every kind", node)
-    if better is not None:
+    if better is not None and response.plausible:
         return Problem(f"{what} looks wrongly scaled: {seen}; the model answers far more surely on the same data in "
                        "another scale", _expected(better), node)
     return None
