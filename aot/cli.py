@@ -127,7 +127,7 @@ def compile_command(
 @app.command("verify")
 def verify_command(
     model: Model,
-    data: Annotated[str, typer.Option(help="Evaluation samples, .npz, with labels y if there are any.")],
+    data: Annotated[str, typer.Option(help="Evaluation samples, with labels y if there are any.")],
     calib: Annotated[str | None, typer.Option(help="Calibration samples; default: the evaluation samples.")] = None,
     data_config: DataConfig = None, target: TargetName = "c99", name: Name = None,
     optimize: Optimize = Goal.balanced, precision: Format = Precision.int8, calibration: Calibration = DEFAULT,
