@@ -29,6 +29,7 @@ from aot.errors import AotError, Problem, printable
 from aot.health import Diagnosis
 from aot.inspect import inspect as inspect_model
 from aot.quantize import WEIGHTS
+from aot.sanity import look
 from aot.targets import OPTIMIZE_FLAGS, TARGETS
 from aot.verify import Verification
 from aot.verify import verify as verify_net
@@ -137,6 +138,9 @@ def verify_command(
     net = _compile(model, calib if calib is not None else data, data_config, target, name, optimize, precision,
                    calibration, weights, ram, flash)
     samples = sample_data.load(data, net.float_graph, "the evaluation data", data_config)
+    if calib is not None:
+        for warning in look(net.float_graph, samples, "the evaluation data", few=False):
+            _warn(warning)
     with _progress("verifying") as tick:
         result = verify_net(net, samples, tick)
     _write_json(json_file, result.as_json())
@@ -172,14 +176,16 @@ def doctor_command(
     model: Model,
     data: Annotated[str, typer.Option(help="Samples to examine, with labels y if there are any.")],
     calib: Annotated[str | None, typer.Option(help="Calibration samples; default: the samples to examine.")] = None,
-    data_config: DataConfig = None, precision: Format = Precision.int8, calibration: Calibration = DEFAULT,
-    weights: Weights = Scales.per_channel, json_file: Json = None,
+    data_config: DataConfig = None, target: TargetName = "c99", name: Name = None,
+    optimize: Optimize = Goal.balanced, precision: Format = Precision.int8, calibration: Calibration = DEFAULT,
+    weights: Weights = Scales.per_channel, ram: Ram = None, flash: Flash = None, json_file: Json = None,
     html: Annotated[str | None, typer.Option("--html", metavar="FILE", help="Write a page with plots.")] = None,
 ) -> None:
     """Find out which layers of MODEL lose what in quantization, and which options mend it."""
     with _progress("examining") as tick:
-        found = aot.doctor(model, data, calib=calib, data_config=data_config, precision=str(precision),
-                           calibration=str(calibration), weights=str(weights),
+        found = aot.doctor(model, data, calib=calib, data_config=data_config, target=target, name=name,
+                           optimize=str(optimize), precision=str(precision), calibration=str(calibration),
+                           weights=str(weights), ram=ram, flash=flash,
                            progress=lambda stage, done, total: tick(done, total, stage))
     for warning in found.warnings:
         _warn(warning)

@@ -97,10 +97,13 @@ class Response:
             self.spread is None or SMALL_SPREAD < self.spread < LARGE_SPREAD)
 
 
-def look(graph: Graph, samples: Samples, what: str = "the calibration data") -> tuple[Problem, ...]:
-    """What is wrong with the data, each with what was expected; nothing if it looks right."""
+def look(graph: Graph, samples: Samples, what: str = "the calibration data", few: bool = True) -> tuple[Problem, ...]:
+    """What is wrong with the data, each with what was expected; nothing if it looks right.
+
+    ``few``: whether too few samples are wrong.
+    """
     found: list[Problem] = []
-    if len(samples) < ENOUGH_SAMPLES:
+    if few and len(samples) < ENOUGH_SAMPLES:
         found.append(Problem(
             f"{what} holds {len(samples)} sample{'s' if len(samples) > 1 else ''}: about one new input in "
             f"{len(samples) + 1} will leave the range of each layer",
@@ -260,12 +263,17 @@ def _middle(numbers: list[float]) -> float | None:
 
 
 def _first_layers(graph: Graph) -> list[Node]:
-    """Layers with weights that see an input before any other such layer does."""
+    """Layers with weights that see an input before any other such layer does.
+
+    A scale for each channel is none: models that normalize their input themselves begin with it.
+    """
     behind: set[str] = set()
     found = []
     for node in graph.nodes:
         old = any(i in behind for i in node.inputs)
         weighted = isinstance(node.op, Conv2d | DepthwiseConv2d | FullyConnected)
+        if isinstance(node.op, DepthwiseConv2d) and node.op.window.kernel == (1, 1):
+            weighted = False
         if weighted and not old:
             found.append(node)
         if weighted or old:

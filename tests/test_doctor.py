@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from dataclasses import replace
@@ -15,7 +14,7 @@ import onnx
 import pytest
 from frontend.models import dense, model
 from onnx import helper
-from road import EXAMPLES, SHARED, cnn, draws, shared_files, small
+from road import EXAMPLES, SHARED, cnn, draws, need_package, shared_files, small
 from test_cli import Command, command, process  # noqa: F401
 
 import aot
@@ -160,8 +159,7 @@ def test_progress_and_generators() -> None:
 
 @pytest.fixture(scope="module")
 def html(ill: Diagnosis) -> str:
-    if not os.environ.get("CI"):
-        pytest.importorskip("matplotlib")
+    need_package("matplotlib")
     return doctor_page.page(ill)
 
 
@@ -177,7 +175,7 @@ def test_the_page_stands_alone(html: str, ill: Diagnosis) -> None:
 
 
 def test_names_are_no_markup(ill: Diagnosis) -> None:
-    pytest.importorskip("matplotlib")
+    need_package("matplotlib")
     odd = replace(ill.layers[0], origin="<script>$x_{$&\"\x1b[31m")
     page = doctor_page.page(replace(ill, name="<b>", layers=(odd, *ill.layers[1:])))
     assert "<script>" not in page and "<b>" not in page
@@ -208,7 +206,7 @@ def test_the_command(tmp_path: Path, command: Command) -> None:  # noqa: F811
 
 
 def test_the_page_from_the_command(tmp_path: Path, command: Command) -> None:  # noqa: F811
-    pytest.importorskip("matplotlib")
+    need_package("matplotlib")
     onnx.save(dense(), tmp_path / "m.onnx")
     np.savez(tmp_path / "c.npz", **draws(dense(), 40))
     words = ["doctor", tmp_path / "m.onnx", "--data", tmp_path / "c.npz", "--html"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +12,7 @@ import onnx
 import pytest
 from frontend.models import dense, model
 from onnx import helper
-from road import cnn, draws, small
+from road import cnn, draws, need_package, small
 from test_cli import Command, command, process  # noqa: F401
 
 import aot
@@ -41,7 +39,7 @@ NCHW, NHWC, GRAY = graph(1, 3, 6, 8), graph(1, 6, 8, 3), graph(1, 1, 6, 8)
 @pytest.fixture
 def pillow() -> Any:
     """Pillow; without it the test is skipped, or fails where all checks are run."""
-    return importlib.import_module("PIL.Image") if os.environ.get("CI") else pytest.importorskip("PIL.Image")
+    return need_package("PIL.Image")
 
 
 @pytest.fixture

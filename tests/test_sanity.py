@@ -192,6 +192,19 @@ def test_verify_counts_what_leaves_the_calibrated_range(tmp_path: Path, command:
     assert "0 of 160 elements leave" in done.out
 
 
+def test_verify_looks_at_the_evaluation_data(digits: tuple[Path, Array], tmp_path: Path,
+                                             command: Command) -> None:  # noqa: F811
+    """Calibrated right and evaluated in another scale: nothing is clipped, and yet it is wrong."""
+    model, x = digits
+    np.save(tmp_path / "c.npy", x)
+    np.save(tmp_path / "e.npy", x[:8] / 255)
+    done = command("verify", model, "--calib", tmp_path / "c.npy", "--data", tmp_path / "e.npy")
+    assert done.status == 0
+    assert "the evaluation data looks wrongly scaled, too small" in done.err
+    done = command("verify", model, "--calib", tmp_path / "c.npy", "--data", tmp_path / "c.npy")
+    assert (done.status, done.err) == (0, "")
+
+
 # --- many samples at once ----------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name", ["digits_dense", "digits_cnn"])
