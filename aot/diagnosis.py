@@ -176,22 +176,29 @@ def _layer(net: Net, batch: Batch, name: str, node: Node | None, exact: Array, r
     """What the arrays of one layer say."""
     low, high = float(exact.min()), float(exact.max())
     limits = batch.limits(name)
-    clipped, unused = 0.0, 0.0
-    if limits is not None:
-        step = (limits[1] - limits[0]) / 255
-        clipped = float(((exact < limits[0] - step / 2) | (exact > limits[1] + step / 2)).mean())
-        reached = max(min(high, limits[1]), 0.0) - min(max(low, limits[0]), 0.0)
-        unused = round(float(np.log2((limits[1] - limits[0]) / max(reached, 1e-30))), 2)
+    clipped, unused = _use(exact.reshape(-1, 1), limits)
     pairs = batch.constants(node) if node is not None else ()
     weight, sizes = _weight_channels(net.graph, node, pairs)
     return Layer(
         name, node.op.name if node is not None else "input",
         comment(" + ".join(node.origin), 70) if node is not None else name,
         str(net.graph.values[name].type) if name in net.graph.values else str(batch.graph.values[name].type),
-        _ratio(exact, rough), _ratio(exact, own), _ratio(*pairs[0]) if pairs else None, low, high, limits, clipped,
-        max(unused, 0.0), headroom,
+        _ratio(exact, rough), _ratio(exact, own), _ratio(*pairs[0]) if pairs else None, low, high, limits,
+        float(clipped[0]), float(unused[0]), headroom,
         round(max(sizes) / min(s for s in sizes if s > DEAD * max(sizes)), 2) if any(sizes) else None,
-        weights, output, both, _channels(exact, rough, weight, sizes) if node is not None else ())
+        weights, output, both, _channels(exact, rough, limits, weight, sizes) if node is not None else ())
+
+
+def _use(columns: Array, limits: tuple[float, float] | None) -> tuple[Array, Array]:
+    """Of each column: the share of values beyond the limits, and how many bits of what they span are not used."""
+    if limits is None:
+        return np.zeros(columns.shape[1]), np.zeros(columns.shape[1])
+    slack = 0.5 * (limits[1] - limits[0]) / 255  # what rounding may cost in any case
+    reached = (np.clip(columns.max(axis=0), 0, limits[1]).astype(np.float64)
+               - np.clip(columns.min(axis=0), limits[0], 0))
+    bits = np.log2((limits[1] - limits[0]) / np.maximum(reached, 1e-6 * (limits[1] - limits[0])))
+    return (((columns < limits[0] - slack) | (columns > limits[1] + slack)).mean(axis=0),
+            np.round(np.maximum(bits, 0.0), 2))
 
 
 def _weight_channels(graph: Graph, node: Node | None, pairs: Iterable[tuple[Array, Array]]
@@ -209,15 +216,19 @@ def _weight_channels(graph: Graph, node: Node | None, pairs: Iterable[tuple[Arra
     return [], []
 
 
-def _channels(exact: Array, rough: Array, weights: list[float], sizes: list[float]) -> tuple[Channel, ...]:
+def _channels(exact: Array, rough: Array, limits: tuple[float, float] | None, weights: list[float],
+              sizes: list[float]) -> tuple[Channel, ...]:
     """Along the last axis."""
     if exact.ndim < 2:
         return ()
     a, b = (v.reshape(-1, v.shape[-1]).astype(np.float64) for v in (exact, rough))
     signal, noise, low, high = (a ** 2).sum(axis=0), ((a - b) ** 2).sum(axis=0), a.min(axis=0), a.max(axis=0)
+    clipped, unused = _use(a, limits)
     fits = len(weights) == a.shape[1]
-    return tuple(Channel(decibels(float(signal[i]), float(noise[i])), float(low[i]), float(high[i]),
-                         weights[i] if fits else None, sizes[i] if fits else None) for i in range(a.shape[1]))
+    return tuple(
+        Channel(decibels(float(signal[i]), float(noise[i])), float(low[i]), float(high[i]), float(clipped[i]),
+                float(unused[i]), weights[i] if fits else None, sizes[i] if fits else None)
+        for i in range(a.shape[1]))
 
 
 # --- recipes -----------------------------------------------------------------------------------------------------

@@ -115,13 +115,15 @@ def _draw_restored(axes: Axes, found: Diagnosis) -> None:
 
 
 def _draw_channels(axes: Axes, layer: Layer) -> None:
-    """Signal-to-noise ratio by channel, and the size of its weights."""
+    """Signal-to-noise ratio by channel, and the size of its weights (or its range, where there are none)."""
     chosen = layer.channels[:MOST_CHANNELS]
     axes.bar(range(len(chosen)), [min(c.sqnr_db, 80) for c in chosen], color=BLUE, width=1.0)
     axes.set_xlabel("channel")
     axes.set_ylabel("output, dB", color=BLUE)
-    if any(c.largest_weight for c in chosen):
-        other = axes.twinx()
-        other.plot(range(len(chosen)), [max(c.largest_weight or 0.0, 1e-12) for c in chosen], ".", color=ORANGE)
-        other.set_yscale("log")
-        other.set_ylabel("largest weight", color=ORANGE)
+    weighted = any(c.largest_weight for c in chosen)
+    sizes = [(c.largest_weight or 0.0) if weighted else max(c.high, -c.low) for c in chosen]
+    smallest = min((s for s in sizes if s > 0), default=1.0)
+    other = axes.twinx()
+    other.plot(range(len(chosen)), [max(s, smallest) for s in sizes], ".", color=ORANGE)
+    other.set_yscale("log")
+    other.set_ylabel("largest weight" if weighted else "largest value", color=ORANGE)

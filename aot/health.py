@@ -41,11 +41,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Channel:
-    """One channel (last axis) of a layer's output in the quantized network, and of its weights."""
+    """One channel (last axis) of a layer's output in the quantized network, and of its weights; fields as in Layer.
+
+    ``unused_bits`` is what one scale for all channels costs this one.
+    """
 
     sqnr_db: float
     low: float
     high: float
+    clipped: float
+    unused_bits: float
     weights_sqnr_db: float | None
     largest_weight: float | None
 

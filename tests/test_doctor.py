@@ -99,6 +99,8 @@ def test_a_range_that_is_too_narrow() -> None:
     worst = found.worst()[0]
     assert (worst.name, worst.where) == (name, "output")
     assert worst.clipped > 0.3
+    assert np.mean([c.clipped for c in worst.channels]) == pytest.approx(worst.clipped)
+    assert all(c.clipped == 0 for layer in found.layers for c in layer.channels if layer.clipped == 0)
     assert "clipped" in worst.reason
     assert found.recipe is not None, "any calibration is better"
 
@@ -113,6 +115,7 @@ def test_a_range_that_is_too_wide() -> None:
     assert worst.name == name
     assert 4.5 < worst.unused_bits < 5.8
     assert worst.clipped == 0
+    assert min(c.unused_bits for c in worst.channels) == worst.unused_bits
 
 
 def with_ranges(net: Net, ranges: dict[str, Range]) -> Net:
