@@ -180,14 +180,15 @@ class Diagnosis:
             lines += [f"  {layer.op} from {layer.origin}: {layer.reason}"
                       for layer in (by_name[n] for n in self.blamed)]
         else:
-            end = "nothing is wrong" if self.healthy else "none stands out"
-            lines.append(f"the error comes from many layers; {end}")
+            lines.append("the error comes from many layers; none stands out")
         if self.recipe is not None:
             r = self.recipe.answers
             better = f"top-1 {_percent(r.top1)}, " if r.top1 is not None else ""
             better += f"{_percent(r.agreement)} of answers agree, " if r.agreement is not None else ""
             lines.append(f"recipe: {self.recipe.words} ({self.recipe.why}): {better}mean absolute error {r.error:.4g}")
-        elif not self.healthy:
+        elif self.healthy:
+            lines.append("nothing is wrong: the quantized network answers like the float one")
+        else:
             lines.append("recipe: no other choice of options is noticeably better; "
                          + ("samples may be missing in the calibration data" if self.warnings else
                             "more calibration samples, or training with quantization, may help"))

@@ -19,6 +19,7 @@ from aot.batch import Batch, stack
 from aot.data import Samples
 from aot.errors import Problem
 from aot.ir import Array, Graph, Node
+from aot.names import comment
 from aot.ops.conv2d import Conv2d
 from aot.ops.depthwise_conv2d import DepthwiseConv2d
 from aot.ops.fully_connected import FullyConnected
@@ -33,6 +34,8 @@ LOOKED_AT = 64
 MOST_ELEMENTS = 1 << 25
 #: Below this many samples nothing is said of scales and answers.
 FEWEST = 8
+#: Inputs named in a message.
+MOST_NAMED = 3
 
 SMALL_SPREAD, LARGE_SPREAD = 0.05, 16.0
 #: More channels of a first layer than this share never change their sign.
@@ -132,23 +135,25 @@ def _chosen(graph: Graph, samples: Samples) -> dict[str, Array]:
 def _constant(name: str, x: Array, what: str) -> Problem | None:
     """Data without content."""
     low, high = float(x.min()), float(x.max())
+    name = comment(name, 40)  # it will stand in a file of the project
     expected = "expected different samples, of every kind that will occur"
     if low == high:
         words = "all zero" if low == 0 else f"constant: every element is {low:.6g}"
-        return Problem(f"{what} for {name!r} is {words}", expected, name)
+        return Problem(f"{what} for '{name}' is {words}", expected, name)
     if len(x) > 1 and bool((x == x[:1]).all()):
-        return Problem(f"{what} for {name!r} is constant: every sample is the same", expected, name)
+        return Problem(f"{what} for '{name}' is constant: every sample is the same", expected, name)
     flat = x.reshape(len(x), -1)
     empty = int((flat == flat[:, :1]).all(axis=1).sum()) if flat.shape[1] > 1 else 0
     if 2 * empty > len(x):
-        return Problem(f"{what} for {name!r}: {empty} of {len(x)} samples are of one value throughout", expected, name)
+        return Problem(f"{what} for '{name}': {empty} of {len(x)} samples are of one value throughout", expected, name)
     return None
 
 
 def _trouble(batch: Batch, x: Mapping[str, Array], response: Response, what: str) -> Problem | None:
     """The first thing that is wrong with the scale."""
-    seen = "; ".join(f"{n!r} has {_range(a)}" for n, a in x.items())
-    node = batch.graph.inputs[0]
+    shown = list(x.items())[:MOST_NAMED]
+    seen = "; ".join(f"'{comment(n, 40)}' has {_range(a)}" for n, a in shown) + (" ..." if len(x) > len(shown) else "")
+    node = comment(batch.graph.inputs[0], 40)
     better = _better(batch, x, response)
     if response.too_small or response.too_large:
         assert response.spread is not None or response.margin is not None
