@@ -49,7 +49,7 @@ class DepthwiseConv2d(Op):
         top, left, bottom, right = self.window.pads
         (sy, sx), (dy, dx) = self.window.stride, self.window.dilation
         padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
-        repeated = np.repeat(padded, w.shape[2] // channels, axis=3)
+        repeated = padded if w.shape[2] == channels else np.repeat(padded, w.shape[2] // channels, axis=3)
         out = np.zeros((n, oh, ow, w.shape[2]), np.result_type(x, w))
         for i, j in np.ndindex(*self.window.kernel):
             out += repeated[:, i * dy:i * dy + (oh - 1) * sy + 1:sy, j * dx:j * dx + (ow - 1) * sx + 1:sx] * w[i, j]
