@@ -16,9 +16,9 @@ from aot.ops.base import Moments
 #: About this many elements of each tensor are kept per sample, in whole rows (all channels at one place).
 KEPT_PER_SAMPLE = 4096
 #: Multiply-accumulates, and samples, that learning the rounding of weights may take.
-MOST_MACS, FEWEST_SAMPLES, MOST_SAMPLES = 400_000_000, 16, 128
+MOST_MACS, FEWEST_SAMPLES, MOST_SAMPLES = 400_000_000, 16, 64
 #: Columns of one group that moments are taken from, in all samples together, and the longest column.
-MOST_COLUMNS, LONGEST_COLUMN = 8192, 4096
+MOST_COLUMNS, LONGEST_COLUMN = 4096, 4096
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,10 @@ def _integers(x: Array, value: Value) -> Array:
     return quantize(x, value.quant, *LIMITS[value.type.format]).astype(np.int8)
 
 
-def learning_samples(graph: Graph, samples: Sequence[Mapping[str, Array]]) -> tuple[Mapping[str, Array], ...]:
+def learning_samples(graph: Graph, samples: Iterable[Mapping[str, Array]]) -> tuple[Mapping[str, Array], ...]:
     """Samples, evenly spread over all, that learning the rounding of weights can afford."""
     values = graph.values
     macs = sum(n.op.macs(tuple(values[i].type for i in n.inputs), values[n.output].type) for n in graph.nodes)
-    count = min(len(samples), int(np.clip(MOST_MACS // max(macs, 1), FEWEST_SAMPLES, MOST_SAMPLES)))
-    return tuple(samples[i * len(samples) // count] for i in range(count))
+    given = tuple(samples)
+    count = min(len(given), int(np.clip(MOST_MACS // max(macs, 1), FEWEST_SAMPLES, MOST_SAMPLES)))
+    return tuple(given[i * len(given) // count] for i in range(count))

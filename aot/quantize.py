@@ -11,17 +11,20 @@ from aot.errors import AotError
 from aot.interpret import site
 from aot.ir import Array, Graph, Node, Quant, TensorType, Value
 from aot.observe import Comparison
-from aot.ops.base import Op, affine, quantize_activation
+from aot.ops.base import Op, WeightForm, affine, quantize_activation
 from aot.ops.concat import Concat
 
 FORMAT = "s8"
+#: How many scales weights have: one for each output channel, or one in all.
+WEIGHTS = ("per-channel", "per-tensor")
 
 
-def quantize(graph: Graph, calibration: Calibration, samples: Sequence[Mapping[str, Array]] = ()) -> Graph:
+def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0],
+             samples: Sequence[Mapping[str, Array]] = ()) -> Graph:
     """The graph with int8 activations and weights, and int32 biases. Proves that no accumulator can overflow.
 
-    ``samples`` (inputs by name) go through both graphs, layer by layer: they tell how to round weights, and what the
-    layers before have shifted.
+    ``weights`` is one of :data:`WEIGHTS`. ``samples`` (inputs by name) go through both graphs, layer by layer: they
+    tell how to round weights, and what the layers before have shifted.
     """
     comparison = Comparison(graph, samples)
     values = {n: v for n, v in graph.values.items() if v.data is not None}
@@ -44,7 +47,7 @@ def quantize(graph: Graph, calibration: Calibration, samples: Sequence[Mapping[s
                 quant = node.op.output_quant(found.low, found.high, FORMAT)
             out = Value(node.output, TensorType(FORMAT, out_type.shape, quant))
             moments = comparison.moments(graph, node, inputs[0]) if node.op.linear else None
-            constants = node.op.quantize_constants(inputs, out, moments)
+            constants = node.op.quantize_constants(inputs, out, WeightForm(weights == WEIGHTS[0], moments))
         except AotError as error:
             raise error.at(f"{node.op.name} from {' + '.join(node.origin)}") from error
         names = []

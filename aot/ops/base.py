@@ -107,6 +107,18 @@ class Moments:
     columns: int
 
 
+@dataclass(frozen=True, eq=False)
+class WeightForm:
+    """How weights are to be quantized: with a scale for each output channel or one in all, and what is known to round
+    them well (None: each to the nearest)."""
+
+    per_channel: bool = True
+    moments: Moments | None = None
+
+
+PLAIN = WeightForm()
+
+
 @dataclass(frozen=True)
 class Op:
     """Base of all operators; fields are attributes only."""
@@ -154,11 +166,8 @@ class Op:
         return False
 
     def quantize_constants(self, inputs: tuple[Value, ...], output: Value,
-                           moments: Moments | None = None) -> tuple[Value, ...]:
-        """The inputs with constants turned into integers. ``inputs`` that are computed are quantized already.
-
-        ``moments``: of what the filters of a linear operator meet, to round them well; None: nothing is known.
-        """
+                           form: WeightForm = PLAIN) -> tuple[Value, ...]:
+        """The inputs with constants turned into integers. ``inputs`` that are computed are quantized already."""
         return tuple(v if v.data is None or v.type.format != "f32" else quantize_activation(v) for v in inputs)
 
     def columns(self, x: Array, fill: float) -> Array:

@@ -12,7 +12,21 @@ from aot.builder import Builder
 from aot.errors import AotError
 from aot.ir import Array, TensorType, Value
 from aot.numerics import Multipliers, assert_int32
-from aot.ops.base import NO_CLAMP, Case, Clamp, Moments, OnnxNode, Op, Overlap, Rows, Shape, Site, Strip, apply_clamp
+from aot.ops.base import (
+    NO_CLAMP,
+    PLAIN,
+    Case,
+    Clamp,
+    OnnxNode,
+    Op,
+    Overlap,
+    Rows,
+    Shape,
+    Site,
+    Strip,
+    WeightForm,
+    apply_clamp,
+)
 from aot.ops.depthwise_conv2d import DepthwiseConv2d
 from aot.ops.linear import (
     accumulator_bound,
@@ -97,9 +111,9 @@ class Conv2d(Op):
         return apply_clamp(self._sums(x[0], x[1], 0.0) + x[2], self.clamp)
 
     def quantize_constants(self, inputs: tuple[Value, ...], output: Value,
-                           moments: Moments | None = None) -> tuple[Value, ...]:
+                           form: WeightForm = PLAIN) -> tuple[Value, ...]:
         x, w, b = inputs
-        return quantize_weights(self, x, w, b, output, moments)
+        return quantize_weights(self, x, w, b, output, form)
 
     def columns(self, x: Array, fill: float) -> Array:
         patches = self.window.patches(x, fill)

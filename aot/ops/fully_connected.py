@@ -12,7 +12,7 @@ from aot.builder import Builder
 from aot.errors import AotError
 from aot.ir import Array, TensorType, Value
 from aot.numerics import Multipliers, assert_int32
-from aot.ops.base import NO_CLAMP, Case, Clamp, Moments, OnnxNode, Op, Shape, Site, apply_clamp
+from aot.ops.base import NO_CLAMP, PLAIN, Case, Clamp, OnnxNode, Op, Shape, Site, WeightForm, apply_clamp
 from aot.ops.linear import (
     accumulator_bound,
     channel_multipliers,
@@ -79,9 +79,9 @@ class FullyConnected(Op):
             return apply_clamp(x[0] @ x[1].T + x[2], self.clamp)
 
     def quantize_constants(self, inputs: tuple[Value, ...], output: Value,
-                           moments: Moments | None = None) -> tuple[Value, ...]:
+                           form: WeightForm = PLAIN) -> tuple[Value, ...]:
         x, w, b = inputs
-        return quantize_weights(self, x, w, b, output, moments)
+        return quantize_weights(self, x, w, b, output, form)
 
     def columns(self, x: Array, fill: float) -> Array:
         return x.reshape(1, -1, x.shape[-1])

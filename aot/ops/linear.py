@@ -9,8 +9,7 @@ import numpy as np
 from aot.errors import AotError
 from aot.ir import Array, Quant, TensorType, Value
 from aot.numerics import INT32_MAX, Multipliers, multipliers, requantize, round_half_up
-from aot.ops.base import Clamp, Moments, Site, clamp_limits
-
+from aot.ops.base import Clamp, Moments, Site, WeightForm, clamp_limits
 
 #: How much of the covariance between inputs is ignored, at least; more where few columns were seen.
 DAMPING = 0.01
@@ -30,11 +29,11 @@ class Filters(Protocol):
 
 
 def quantize_weights(op: Filters, x: Value, w: Value, b: Value, y: Value,
-                     moments: Moments | None) -> tuple[Value, Value, Value]:
+                     form: WeightForm) -> tuple[Value, Value, Value]:
     """Float weights and bias to int8 (symmetric, one scale per output channel) and int32.
 
-    ``moments`` of what the filters meet tell how to round them, and what the network before has shifted and rounding
-    the weights shifts on average, which is taken out of the bias. Source of the latter: Nagel et al., "Data-Free
+    Moments of what the filters meet tell how to round them, and what the network before has shifted and rounding the
+    weights shifts on average, which is taken out of the bias. Source of the latter: Nagel et al., "Data-Free
     Quantization Through Weight Equalization and Bias Correction", section 4.2.
 
     A channel's scale is the finest that holds its weights in [-127, 127], but not so fine that its bias would leave
@@ -48,11 +47,13 @@ def quantize_weights(op: Filters, x: Value, w: Value, b: Value, y: Value,
     scale = np.maximum.reduce([largest / 127, np.abs(bias) / (x.scale * 2.0**29),
                                np.full_like(largest, y.scale / x.scale * 2.0**-17)])
     scale = np.maximum(scale, np.finfo(np.float32).tiny)
+    if not form.per_channel:
+        scale = np.full_like(scale, scale.max(initial=0.0))
     steps = scale.reshape(filters.shape[:2])
-    whole = round_filters(filters / steps[..., None], moments)
-    if moments is not None:
-        bias = bias + (np.einsum("god,gd->go", filters, moments.expected)
-                       - steps * np.einsum("god,gd->go", whole, moments.actual)).reshape(-1)
+    whole = round_filters(filters / steps[..., None], form.moments)
+    if form.moments is not None:
+        bias = bias + (np.einsum("god,gd->go", filters, form.moments.expected)
+                       - steps * np.einsum("god,gd->go", whole, form.moments.actual)).reshape(-1)
     quant = Quant(tuple(float(s) for s in scale), 0, op.output_axis)
     biases = round_half_up(bias / (x.scale * scale))
     bias_quant = Quant(tuple(float(s) for s in x.scale * scale), 0, 0)
