@@ -77,7 +77,7 @@ class FullyConnected(Op):
 
     def quantize_constants(self, inputs: tuple[Value, ...], output: Value, mean: Array) -> tuple[Value, ...]:
         x, w, b = inputs
-        return quantize_weights(x, w, b, output, 0, lambda e: e @ mean)
+        return quantize_weights(x, w, b, output, 0, lambda e: e @ mean, short=True)
 
     def bias(self, site: Site) -> Array:
         """Bias per output channel with the input's zero point folded in."""

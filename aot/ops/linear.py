@@ -8,12 +8,12 @@ import numpy as np
 
 from aot.errors import AotError
 from aot.ir import Array, Quant, TensorType, Value
-from aot.numerics import INT32_MAX, Multipliers, dequantize, multipliers, quantize, requantize, round_half_up
+from aot.numerics import INT16_MAX, INT32_MAX, Multipliers, dequantize, multipliers, quantize, requantize, round_half_up
 from aot.ops.base import Clamp, Site, clamp_limits
 
 
 def quantize_weights(x: Value, w: Value, b: Value, y: Value, axis: int,
-                     mean_output: Callable[[Array], Array]) -> tuple[Value, Value, Value]:
+                     mean_output: Callable[[Array], Array], short: bool = False) -> tuple[Value, Value, Value]:
     """Float weights and bias to int8 (symmetric, one scale per output channel) and int32.
 
     ``mean_output`` gives the mean output per channel for weights like these (without bias); what rounding the weights
@@ -22,7 +22,8 @@ def quantize_weights(x: Value, w: Value, b: Value, y: Value, axis: int,
 
     A channel's scale is the finest that holds its weights in [-127, 127], but not so fine that its bias would leave
     2**29 or its multiplier would have fewer than 16 bits: such a channel contributes less than 2**-9 of an output
-    step per input, so nothing visible is lost.
+    step per input, so nothing visible is lost. ``short`` makes it a little coarser still, see
+    :func:`short_multipliers`.
     """
     assert w.data is not None and b.data is not None
     others = tuple(i for i in range(w.data.ndim) if i != axis)
@@ -31,6 +32,8 @@ def quantize_weights(x: Value, w: Value, b: Value, y: Value, axis: int,
     scale = np.maximum.reduce([largest / 127, bias / (x.scale * 2.0**29),
                                np.full_like(largest, y.scale / x.scale * 2.0**-17)])
     scale = np.maximum(scale, np.finfo(np.float32).tiny)
+    if short:
+        scale = short_multipliers(scale, x.scale / y.scale)
     quant = Quant(tuple(float(s) for s in scale), 0, axis)
     weights = quantize(w.data, quant, -127, 127).astype(np.int8)
     error = dequantize(weights, quant).astype(np.float64) - w.data
@@ -39,6 +42,22 @@ def quantize_weights(x: Value, w: Value, b: Value, y: Value, axis: int,
     bias_quant = Quant(tuple(float(s) for s in x.scale * scale), 0, 0)
     return (x, Value(w.name, TensorType("s8", w.type.shape, quant), weights),
             Value(b.name, TensorType("s32", b.type.shape, bias_quant), biases.astype(np.int32)))
+
+
+def short_multipliers(scale: Array, ratio: float) -> Array:
+    """Weight scales, raised so that the multipliers ``scale * ratio`` have few bits and are exact all the same.
+
+    All are whole multiples of one power of two, at most 2**15 - 1 of it. What this adds to a channel's step is below
+    2**-14 of the largest channel's, so it is lost in the rounding of weights.
+    """
+    exact = scale * ratio * 2.0**32
+    largest = float(exact.max(initial=0))
+    if not 2.0**17 < largest < 2.0**31:
+        return scale
+    step = 2.0 ** (int(largest).bit_length() - 15)
+    if np.ceil(largest / step) > INT16_MAX:
+        step *= 2.0
+    return np.asarray(np.ceil(exact / step) * step / (ratio * 2.0**32))
 
 
 def folded_bias(x: Value, b: Value, weight_sums: Array) -> Array:

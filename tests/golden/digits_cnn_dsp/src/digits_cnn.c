@@ -510,19 +510,16 @@ AOT_LAYER static void fully_connected_8(const int8_t *input, int8_t *output, uin
 {
     enum {
         ROWS = 1, IN_LENGTH = 48, OUT_LENGTH = 10, OUT_ZERO = -100, OUT_MIN = -128, OUT_MAX = 127,
-        SHIFT = 0, BYTE_BLOCKS = 0, WIDE_BLOCKS = 12, WHOLE_FOURS = 2, LEFT_OVER = 2, WHOLE_WORDS = 112
+        SHIFT = 0, BYTE_BLOCKS = 0, WIDE_BLOCKS = 12, WHOLE_FOURS = 2, LEFT_OVER = 2, WHOLE_WORDS = 108,
+        SHORT = 1, LAST_SHIFT = 15
     };
-    const aot_rows layer = { AOT_MATRIX_OFFSET(OUT_ZERO), BYTE_BLOCKS, WIDE_BLOCKS, WHOLE_FOURS };
-    const aot_rows last_four = { AOT_MATRIX_OFFSET(OUT_ZERO), BYTE_BLOCKS, WIDE_BLOCKS, 1 };
+    static const aot_rows layer = { AOT_MATRIX_SHORT_OFFSET(OUT_ZERO, LAST_SHIFT), BYTE_BLOCKS, WIDE_BLOCKS, WHOLE_FOURS, LAST_SHIFT };
+    static const aot_rows last_four = { AOT_MATRIX_SHORT_OFFSET(OUT_ZERO, LAST_SHIFT), BYTE_BLOCKS, WIDE_BLOCKS, 1, LAST_SHIFT };
     int8_t last[AOT_MATRIX_ROWS];
-    for (int32_t row = 0; row < ROWS; ++row) {
-        aot_matrix_widen_one(wide, input + BYTE_BLOCKS * 4, IN_LENGTH / 4 - BYTE_BLOCKS);
-        aot_matrix_rows(digits_cnn_fully_connected_8_stream, input, wide, output, &layer);
-        aot_matrix_rows(digits_cnn_fully_connected_8_stream + WHOLE_WORDS, input, wide, last, &last_four);
-        memcpy(output + WHOLE_FOURS * AOT_MATRIX_ROWS, last, LEFT_OVER);
-        input += IN_LENGTH;
-        output += OUT_LENGTH;
-    }
+    aot_matrix_row_inputs(wide, input + BYTE_BLOCKS * 4, IN_LENGTH - BYTE_BLOCKS * 4);
+    aot_matrix_rows_short(digits_cnn_fully_connected_8_stream, input, wide, output, &layer);
+    aot_matrix_rows_short(digits_cnn_fully_connected_8_stream + WHOLE_WORDS, input, wide, last, &last_four);
+    memcpy(output + WHOLE_FOURS * AOT_MATRIX_ROWS, last, LEFT_OVER);
 }
 /* softmax: 1x10 -> 1x10
  * from node_softmax
