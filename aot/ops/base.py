@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -104,6 +104,8 @@ class Op:
     headers: ClassVar[tuple[str, ...]] = ()
     #: Whether the output keeps the quantization of the first input (data movement, max).
     same_quant: ClassVar[bool] = False
+    #: Whether it is a part of another one, which the compiler makes in integer graphs only.
+    part: ClassVar[bool] = False
 
     # --- meaning -------------------------------------------------------------------------------------------------
 
@@ -185,6 +187,10 @@ class Op:
         """The operator for some rows of its NHWC output only; None if it cannot be cut like that."""
         return None
 
+    def accumulate(self, inputs: tuple[TensorType, ...]) -> Accumulation | None:
+        """How the output can be computed while strips of the input come one after the other; None if it cannot."""
+        return None
+
     def instructions(self, site: Site) -> float:
         """Rough estimate of the instructions which the plain kernel executes in one inference."""
         types = tuple(v.type for v in site.inputs)
@@ -207,10 +213,25 @@ class Op:
 
 @dataclass(frozen=True)
 class Strip:
-    """An operator for some rows of its output, and the rows of each input which it needs; None: the whole input."""
+    """An operator for some rows of its output, and the rows of each input which it needs; None: the whole input.
+
+    A strip can have the whole of a constant, or of what is computed before the stretch.
+    """
 
     op: Op
     inputs: tuple[Rows | None, ...]
+
+
+@dataclass(frozen=True)
+class Accumulation:
+    """An operator in two parts: sums over strips, and the output from the sums.
+
+    ``strip(pixels)`` is the first part: its inputs are a strip of the first input and, but for the first, the sums so
+    far; ``pixels`` counts all that are in them then.
+    """
+
+    strip: Callable[[int], Op]
+    finish: Op
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ FLOORS = (
     "build",
     "emit report write",
     "strips",
+    "cut",
     "plan",
     "program",
     "kernels",
