@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from aot.costs import Work, estimate
 from aot.ir import Array
 from aot.ops.base import Overlap, Site
 
@@ -42,6 +43,9 @@ class Kernel(Protocol):
     def operands(self, site: Site) -> tuple[int, ...]:
         """Indices of the inputs which the C function takes as pointers."""
 
+    def work(self, site: Site) -> Work:
+        """What it does in one inference, how often, for an estimate of its instructions."""
+
     def instructions(self, site: Site) -> float:
         """Estimate of the instructions executed in one inference."""
 
@@ -68,9 +72,13 @@ class SpecialKernel:
         """Whether it can compute this use of the operator."""
         raise AssertionError(f"{self.name} does not say what it fits")
 
+    def work(self, site: Site) -> Work:
+        """What it does in one inference, how often; ``costs.py`` has the instructions for each kind."""
+        raise AssertionError(f"{self.name} does not say what it does")
+
     def instructions(self, site: Site) -> float:
         """Estimate of the instructions executed in one inference."""
-        raise AssertionError(f"{self.name} does not say what it costs")
+        return estimate(self.name, site.isa.name, self.work(site))
 
     def dims(self, site: Site) -> dict[str, int]:
         raise AssertionError(f"{self.name} does not say its numbers")
@@ -83,10 +91,6 @@ class SpecialKernel:
 
     def scratch(self, site: Site) -> int:
         return 0
-
-    def flash(self, site: Site) -> int:
-        """Bytes of constants."""
-        return sum(data.nbytes for data in self.constants(site).values())
 
     def operands(self, site: Site) -> tuple[int, ...]:
         """What the operator says."""

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from aot.costs import Work
 from aot.ir import Array
 from aot.kernels import dsp_matrix
 from aot.kernels.base import SpecialKernel
@@ -51,11 +52,11 @@ class DspFullyConnected(SpecialKernel):
         return {"stream": dsp_matrix.pack(np.pad(w, ((0, more), (0, 0))), np.pad(op.bias(site), (0, more)), mult, ROWS,
                                           exponent is not None)}
 
-    def instructions(self, site: Site) -> float:
+    def work(self, site: Site) -> Work:
         dims = self.dims(site)
-        fours = dims["WHOLE_FOURS"] + bool(dims["LEFT_OVER"])
-        return dims["ROWS"] * (60 + 7 * dims["WIDE_BLOCKS"] + fours * (
-            (30 if _exponent(site) is None else 34) + 14.5 * dims["WIDE_BLOCKS"] + 17.5 * dims["BYTE_BLOCKS"]))
+        rows, fours = dims["ROWS"], dims["ROWS"] * (dims["WHOLE_FOURS"] + bool(dims["LEFT_OVER"]))
+        return {"row": rows, "widened": rows * dims["WIDE_BLOCKS"], "four": fours, "short": fours * dims["SHORT"],
+                "wide_block": fours * dims["WIDE_BLOCKS"], "byte_block": fours * dims["BYTE_BLOCKS"]}
 
     def scratch(self, site: Site) -> int:
         return 8 * _wide(site)

@@ -36,9 +36,10 @@ def blocks(depth: int) -> int:
     return -(-depth // 4)
 
 
-def pairs_instructions(depth: int, channels: int) -> float:
-    """Instructions for one tile of three pixels: sums of ``depth`` for so many channels."""
-    return 30 + -(-channels // 2) * (44 + 17.5 * blocks(depth))
+def work(tiles: int, depth: int, channels: int) -> dict[str, float]:
+    """The work of so many tiles of three pixels: sums of ``depth`` for so many channels, in pairs."""
+    pairs = tiles * -(-channels // 2)
+    return {"layer": 1, "tile": tiles, "pair": pairs, "block": pairs * blocks(depth)}
 
 
 def pack(rows: Array, bias: Array, mult: Array, group: int, short: bool = False) -> Array:

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from aot.builder import Builder
+from aot.costs import Work
 from aot.ir import Array, TensorType
 from aot.numerics import Multipliers, multipliers, requantize
 from aot.ops.base import (
@@ -107,6 +108,10 @@ class AveragePool2d(Op):
         if self.window.kernel != (height, width) or any(self.window.pads) or self.window.dilation != (1, 1):
             return None
         return Accumulation(PoolSum, PoolMean(height * width, self.clamp))
+
+    def work(self, site: Site) -> Work:
+        size = site.output.type.size
+        return {"layer": 1, "places": size * self.window.kernel[0] * self.window.kernel[1], "outputs": size}
 
     def dims(self, site: Site) -> dict[str, int]:
         x, y = site.inputs[0], site.output

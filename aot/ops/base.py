@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from aot.builder import Builder
+from aot.costs import Work, estimate
 from aot.errors import AotError
 from aot.ir import Array, Node, Quant, TensorType, Value
 from aot.numerics import LIMITS, f32, quantize
@@ -191,10 +192,14 @@ class Op:
         """How the output can be computed while strips of the input come one after the other; None if it cannot."""
         return None
 
-    def instructions(self, site: Site) -> float:
-        """Rough estimate of the instructions which the plain kernel executes in one inference."""
+    def work(self, site: Site) -> Work:
+        """What the plain kernel does in one inference, how often, for an estimate of its instructions."""
         types = tuple(v.type for v in site.inputs)
-        return 8.0 * self.macs(types, site.output.type) + 12.0 * site.output.type.size
+        return {"layer": 1, "macs": self.macs(types, site.output.type), "outputs": site.output.type.size}
+
+    def instructions(self, site: Site) -> float:
+        """Estimate of the instructions which the plain kernel executes in one inference."""
+        return estimate(self.name, site.isa.name, self.work(site))
 
     @classmethod
     def cases(cls) -> Iterator[Case]:

@@ -43,6 +43,3 @@ class PoolMean(Op):
         mult = self._mult(site)
         return {"CHANNELS": site.output.type.size, "MULTIPLIER": int(mult.m[0]), "SUM_ZERO": site.inputs[0].zero,
                 "OUT_ZERO": site.output.zero, "OUT_MIN": low, "OUT_MAX": high, "SHIFT": mult.shift}
-
-    def instructions(self, site: Site) -> float:
-        return 20 + 9.0 * site.output.type.size

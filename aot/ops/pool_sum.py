@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from aot.costs import Work
 from aot.ir import Array, TensorType
 from aot.numerics import assert_int32
 from aot.ops.base import Op, Overlap, Shape, Site
@@ -43,8 +44,8 @@ class PoolSum(Op):
     def overlap(self, site: Site, index: int) -> Overlap | None:
         return Overlap(exact=True) if index == 1 else None
 
-    def instructions(self, site: Site) -> float:
-        return 30 + 3.0 * site.inputs[0].type.size + 9.0 * site.output.type.size
+    def work(self, site: Site) -> Work:
+        return {"layer": 1, "places": site.inputs[0].type.size, "outputs": site.output.type.size}
 
 
 def _pixels(site: Site) -> int:

@@ -31,7 +31,7 @@ FLOORS = (
     "ops",
     "builder",
     "numerics",
-    "targets names elf",
+    "targets names elf costs",
     "ir",
     "errors",
 )
