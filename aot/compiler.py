@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from aot import frontend, host
 from aot.calibrate import DEFAULT_METHOD, Calibration, calibrate
 from aot.emit import emit
 from aot.errors import AotError, Problem
+from aot.flash import fitted, program_flash, refusal
 from aot.interpret import run_float, run_quantized
 from aot.ir import Array, Graph
 from aot.names import title
@@ -163,12 +164,15 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     calibration = calibrate(float_graph, samples, chosen.calibration, tick)
     graph = quantize_graph(float_graph, calibration)
     ident = title(name if name is not None else loaded.name)
-    arrangement = arrange(graph, processor.isa, chosen.optimize, chosen.ram)
+    if chosen.flash is not None:
+        graph, smaller = fitted(graph, processor.isa, chosen.optimize, chosen.flash)
+        chosen = replace(chosen, optimize=smaller)
+    arrangement = arrange(graph, processor.isa, chosen.optimize, chosen.ram, chosen.flash)
     program, arena = arrangement.program, arrangement.plan
     golden = [_golden(graph, samples.sample(i)) for i in range(min(GOLDEN_VECTORS, len(samples)))]
     report = build_report(ident, loaded.name, chosen, float_graph, graph, program, arena, calibration,
                           arrangement.described())
-    _budgets(report, chosen)
+    _budgets(report, program, chosen)
     files = emit(graph, program, arena, processor, ident, chosen.optimize, golden, report.as_json())
     return Net(ident, processor, chosen, loaded.model, float_graph, graph, calibration, program, arena, files, report,
                tuple(golden))
@@ -224,9 +228,10 @@ def _golden(graph: Graph, sample: Mapping[str, Array]) -> tuple[dict[str, Array]
     return q, run_quantized(graph, q)
 
 
-def _budgets(report: Report, options: Options) -> None:
+def _budgets(report: Report, program: Program, options: Options) -> None:
     """Refuse what does not fit the budgets, with what it needs."""
-    for what, need, budget in (("RAM", report.arena, options.ram), ("flash", report.weights, options.flash)):
-        if budget is not None and need > budget:
-            raise AotError(f"the network needs {need} bytes of {what}, the budget is {budget}",
-                           f"raise --{what.lower()}, or use a smaller network")
+    if options.ram is not None and report.arena > options.ram:
+        raise AotError(f"the network needs {report.arena} bytes of RAM, the budget is {options.ram}",
+                       "raise --ram, or use a smaller network; no split into strips was found that needs less")
+    if options.flash is not None and (need := program_flash(program, options.optimize)).total > options.flash:
+        raise refusal(need, options.flash)

@@ -56,9 +56,9 @@ def cut(graph: Graph, first: int, last: int, strips: int) -> tuple[Graph, tuple[
             parts = [_add_up(final, sums, rows[1] * output.type.shape[2], parts, values, made)]
     before, after = graph.nodes[:first], graph.nodes[last + 1:]
     if sums is not None:
-        made.append(Node(final.name, sums.finish, tuple(parts), final.output, final.origin))
+        made.append(replace(final, op=sums.finish, inputs=tuple(parts)))
         return replace(graph, nodes=(*before, *made, *after), values=values), ()
-    made.append(Node(final.name, Concat(1), tuple(parts), output.name, final.origin))
+    made.append(replace(final, op=Concat(1), inputs=tuple(parts)))
     inside = {n.output for n in nodes}
     later = {i for n in after for i in n.inputs} | set(graph.outputs)
     done = tuple(
@@ -75,7 +75,7 @@ def _add_up(final: Node, sums: Accumulation, pixels: int, parts: list[str], valu
     name = f"{final.output}.sums{pixels}"
     quant = Quant(strip.quant.scale, pixels * strip.zero)
     values[name] = Value(name, TensorType("s32", (1, 1, 1, channels), quant))
-    made.append(Node(name, sums.strip(pixels), tuple(reversed(parts)), name, final.origin))
+    made.append(Node(name, sums.strip(pixels), tuple(reversed(parts)), name, final.origin, final.goal))
     return name
 
 
@@ -137,7 +137,7 @@ def _build_strip(nodes: tuple[Node, ...], planned: tuple[Mapping[str, Strip], Ma
         inputs = tuple(name if need is None else part(name, need)
                        for name, need in zip(node.inputs, strip.inputs, strict=True))
         output = value(f"{node.output}.strip{number}", node.output, rows_of[node.output])
-        made.append(Node(f"{node.name}.strip{number}", strip.op, inputs, output, node.origin))
+        made.append(Node(f"{node.name}.strip{number}", strip.op, inputs, output, node.origin, node.goal))
     return f"{nodes[-1].output}.strip{number}"
 
 

@@ -148,7 +148,7 @@ def lower(graph: Graph, isa: Isa, goal: str = "balanced", using: tuple[Using, ..
     buffers: list[Buffer] = []
     functions: dict[object, str] = {}
     for i, node in enumerate(nodes):
-        where = replace(site(graph, node, isa), goal=goal)
+        where = replace(site(graph, node, isa), goal=node.goal or goal)
         same = sameness(where)
         function = functions.setdefault(same, f"{node.op.name}_{i}")
         where = replace(where, node=replace(node, name=function))
@@ -182,7 +182,8 @@ def lower(graph: Graph, isa: Isa, goal: str = "balanced", using: tuple[Using, ..
 
 def sameness(where: Site) -> object:
     """What two uses of an operator have in common if one C function can stand for both."""
-    return (where.node.op, *((v.type, v.name if v.data is not None else None) for v in where.inputs), where.output.type)
+    inputs = ((v.type, v.name if v.data is not None else None) for v in where.inputs)
+    return (where.goal, where.node.op, *inputs, where.output.type)
 
 
 def _places(graph: Graph) -> dict[str, Place]:

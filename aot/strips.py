@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from aot.cut import closed, cut
+from aot.flash import program_code, program_flash
 from aot.ir import Graph
 from aot.kernels import PRICE, PRICE_OF_MEMORY
 from aot.kernels.base import Kernel
@@ -22,8 +23,6 @@ AROUND = 4
 ROUNDS = 3
 #: So many of the best by a rough plan are planned exactly.
 FINALISTS = 8
-#: Bytes of code of a layer, roughly; strips of other sizes need functions of their own.
-CODE_OF_LAYER = 200
 
 
 @dataclass(frozen=True)
@@ -37,11 +36,12 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class Arrangement:
-    """A program with its plan; ``cost`` in instructions, memory and constants priced by the goal."""
+    """A program with its plan; ``cost`` in instructions, memory and ``code`` (bytes, estimated) priced by the goal."""
 
     program: Program
     plan: Plan
     instructions: float
+    code: int
     cost: float
     cuts: tuple[Cut, ...] = ()
     whole: Arrangement | None = None
@@ -59,8 +59,9 @@ class Arrangement:
 class _Judge:
     """Lowers and prices graphs that share constants; remembers what it knows of single layers."""
 
-    def __init__(self, isa: Isa, goal: str, ram: int | None) -> None:
-        self.isa, self.goal, self.ram = isa, goal, ram
+    def __init__(self, isa: Isa, goal: str, ram: int | None, flash: int | None) -> None:
+        self.isa, self.goal, self.ram, self.flash = isa, goal, ram, flash
+        self.constants = 0  # bytes; strips share those of the whole
         self._kernels: dict[object, Kernel] = {}
         self._costs: dict[object, float] = {}
 
@@ -69,9 +70,9 @@ class _Judge:
         program = lower(graph, self.isa, self.goal, using, self._kernels)
         arena = plan(program.buffers, program.sharings, exact=exact)
         instructions = sum(map(self._instructions, program.steps))
-        cost = (instructions + PRICE_OF_MEMORY[self.goal] * arena.size
-                + PRICE[self.goal] * CODE_OF_LAYER * len(program.functions))
-        return Arrangement(program, arena, instructions, cost, cuts)
+        code = program_code(program, self.goal)
+        cost = instructions + PRICE_OF_MEMORY[self.goal] * arena.size + PRICE[self.goal] * code
+        return Arrangement(program, arena, instructions, code, cost, cuts)
 
     def _instructions(self, step: Step) -> float:
         key = sameness(step.site)
@@ -81,16 +82,21 @@ class _Judge:
 
     def rank(self, a: Arrangement) -> tuple[float, float]:
         """What is smaller is better: bytes over the budget first, then cost."""
-        return (0.0 if self.ram is None else max(a.plan.size - self.ram, 0), a.cost)
+        over = 0 if self.ram is None else max(a.plan.size - self.ram, 0)
+        if self.flash is not None:
+            over += max(a.code + self.constants - self.flash, 0)
+        return (over, a.cost)
 
 
-def arrange(graph: Graph, isa: Isa, goal: str, ram: int | None) -> Arrangement:
+def arrange(graph: Graph, isa: Isa, goal: str, ram: int | None, flash: int | None = None) -> Arrangement:
     """The cheapest program found for a quantized graph that needs at most ``ram`` bytes of arena.
 
-    If none is found that small, the smallest.
+    And, where that can be had as well, ``flash`` bytes of constants and code, by estimate. If none is found that small,
+    the smallest.
     """
-    judge = _Judge(isa, goal, ram)
+    judge = _Judge(isa, goal, ram, flash)
     whole = best = judge.arrange(graph, (), (), exact=True)
+    judge.constants = program_flash(whole.program, goal).constants
     using: tuple[Using, ...] = ()
     for _ in range(ROUNDS):
         if not (PRICE_OF_MEMORY[goal] or (ram is not None and best.plan.size > ram)):

@@ -19,7 +19,7 @@ FLOORS = (
     "build",
     "emit report write",
     "strips",
-    "cut",
+    "cut flash",
     "plan",
     "program",
     "kernels",
