@@ -1,6 +1,6 @@
 """Bytes of flash by estimate, and the goal of each layer with which a network fits a budget.
 
-Constants are exact; bytes of code are those of ``costs.CODE``, which errs by some per cent (docs/costs.md).
+Constants are exact; bytes of code are those of ``costs.CODE`` and what a measured network took more (docs/costs.md).
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from aot.targets import Isa
 
 #: From fast to small.
 GOALS = ("speed", "balanced", "size")
-#: The estimate of code is raised by this share where it must not be too low.
-MARGIN = 0.1
 
 
 @dataclass(frozen=True)
@@ -36,19 +34,19 @@ class Flash:
         return self.constants + self.code
 
 
-def code_bytes(uses: Iterable[tuple[Kernel, Site]], calls: int, goal: str) -> int:
+def code_bytes(uses: Iterable[tuple[Kernel, Site]], calls: int, isa: str, goal: str) -> int:
     """Code of functions, each a kernel at a site, and of so many calls; compiled for a goal."""
-    start, call, _ = costs.code("", goal)
+    start, call, _ = costs.code("", isa, goal)
     total, kernels, shapes = start + call * calls, set(), set()
     for kernel, site in uses:
-        common, own, shape = costs.code(kernel.name, goal)
+        common, own, shape = costs.code(kernel.name, isa, goal)
         total += own + (0 if kernel.name in kernels else common)
         kernels.add(kernel.name)
         shared = kernel.shared(site)
         if shared is not None and shared.name not in shapes:
             shapes.add(shared.name)
             total += shape
-    return round(total * (1 + MARGIN))
+    return round(total * (1 + costs.MARGIN[goal]))
 
 
 def program_flash(program: Program, goal: str) -> Flash:
@@ -58,7 +56,8 @@ def program_flash(program: Program, goal: str) -> Flash:
 
 def program_code(program: Program, goal: str) -> int:
     """Estimated bytes of a program's code."""
-    return code_bytes(((s.kernel, s.site) for s in program.functions), len(program.steps), goal)
+    isa = next((s.site.isa.name for s in program.steps), "")
+    return code_bytes(((s.kernel, s.site) for s in program.functions), len(program.steps), isa, goal)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +87,7 @@ def fitted(graph: Graph, isa: Isa, goal: str, budget: int) -> tuple[Graph, str]:
     least: Flash | None = None
     for whole in GOALS[GOALS.index(goal):]:
         layers = _layers(graph, isa, whole)
-        made = _Chooser(layers, whole).fit(budget)
+        made = _Chooser(layers, isa.name, whole).fit(budget)
         if made.flash.total <= budget:
             goals = {o: layer.options[k][0] for layer, k in zip(layers, made.picks, strict=True) for o in layer.outputs}
             nodes = tuple(replace(n, goal=g) if (g := goals.get(n.output, whole)) != whole else n for n in graph.nodes)
@@ -125,8 +124,8 @@ def _layers(graph: Graph, isa: Isa, goal: str) -> list[_Layer]:
 class _Chooser:
     """Searches an option for each layer."""
 
-    def __init__(self, layers: list[_Layer], goal: str) -> None:
-        self.layers, self.goal = layers, goal
+    def __init__(self, layers: list[_Layer], isa: str, goal: str) -> None:
+        self.layers, self.isa, self.goal = layers, isa, goal
 
     def fit(self, budget: int) -> _Choice:
         """The first choice that fits, or the last one tried."""
@@ -152,6 +151,6 @@ class _Chooser:
         chosen = [(layer, *layer.options[k]) for layer, k in zip(self.layers, picks, strict=True)]
         calls = sum(len(layer.outputs) for layer in self.layers)
         constants = sum(made.constants for _, _, _, made in chosen)
-        code = code_bytes(((made.kernel, site) for _, _, site, made in chosen), calls, self.goal)
+        code = code_bytes(((made.kernel, site) for _, _, site, made in chosen), calls, self.isa, self.goal)
         return _Choice(picks, Flash(constants, code),
                        sum(len(layer.outputs) * made.instructions for layer, _, _, made in chosen))

@@ -21,8 +21,8 @@ LONGEST = 8
 AROUND = 4
 #: So many stretches are cut at most.
 ROUNDS = 3
-#: So many of the best by a rough plan are planned exactly.
-FINALISTS = 8
+#: So many of the best by a rough plan are planned exactly; so many others are cut further elsewhere, if a budget asks.
+FINALISTS, BESIDE = 8, 2
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class _Judge:
         arena = plan(program.buffers, program.sharings, exact=exact)
         instructions = sum(map(self._instructions, program.steps))
         code = program_code(program, self.goal)
-        cost = instructions + PRICE_OF_MEMORY[self.goal] * arena.size + PRICE[self.goal] * code
+        cost = instructions + PRICE_OF_MEMORY[self.goal] * arena.size + PRICE[self.goal] * self.isa.pace * code
         return Arrangement(program, arena, instructions, code, cost, cuts)
 
     def _instructions(self, step: Step) -> float:
@@ -88,6 +88,16 @@ class _Judge:
         return (over, a.cost)
 
 
+@dataclass(frozen=True, eq=False)
+class _State:
+    """An arrangement, the graph that it is of, and the outputs of the nodes that the last cut made."""
+
+    made: Arrangement
+    graph: Graph
+    using: tuple[Using, ...] = ()
+    inside: frozenset[str] = frozenset()
+
+
 def arrange(graph: Graph, isa: Isa, goal: str, ram: int | None, flash: int | None = None) -> Arrangement:
     """The cheapest program found for a quantized graph that needs at most ``ram`` bytes of arena.
 
@@ -95,32 +105,45 @@ def arrange(graph: Graph, isa: Isa, goal: str, ram: int | None, flash: int | Non
     the smallest.
     """
     judge = _Judge(isa, goal, ram, flash)
-    whole = best = judge.arrange(graph, (), (), exact=True)
+    whole = judge.arrange(graph, (), (), exact=True)
     judge.constants = program_flash(whole.program, goal).constants
-    using: tuple[Using, ...] = ()
+    best = _State(whole, graph)
+    states = [best]
     for _ in range(ROUNDS):
-        if not (PRICE_OF_MEMORY[goal] or (ram is not None and best.plan.size > ram)):
+        if not (PRICE_OF_MEMORY[goal] or (ram is not None and best.made.plan.size > ram)):
             break
-        rough = sorted(_tries(graph, using, best, judge), key=lambda f: judge.rank(f[0]))[:FINALISTS]
-        found = [(judge.arrange(g, u, c, exact=True), g, u) for _, g, u, c in rough]
-        better = min(found, key=lambda f: judge.rank(f[0]), default=None)
-        if better is None or judge.rank(better[0]) >= judge.rank(best):
+        rough = sorted((found for state in states for found in _tries(state, judge)), key=lambda s: judge.rank(s.made))
+        exact = [replace(s, made=judge.arrange(s.graph, s.using, s.made.cuts, exact=True)) for s in rough[:FINALISTS]]
+        better = min(exact, key=lambda s: judge.rank(s.made), default=best)
+        states = [] if ram is None else _elsewhere(rough, ram)
+        if judge.rank(better.made) < judge.rank(best.made):
+            best = better
+            states.insert(0, best)
+        if not states:
             break
-        best, graph, using = better
-    return replace(best, whole=whole) if best.cuts else best
+    return replace(best.made, whole=whole) if best.made.cuts else best.made
 
 
-def _tries(graph: Graph, using: tuple[Using, ...], best: Arrangement,
-           judge: _Judge) -> Iterator[tuple[Arrangement, Graph, tuple[Using, ...], tuple[Cut, ...]]]:
-    """Arrangements in which one more stretch, around the layer that needs most, is cut."""
-    for first, last in _stretches(graph, best, judge.ram):
+def _tries(state: _State, judge: _Judge) -> Iterator[_State]:
+    """States in which one more stretch, around the layer that needs most, is cut."""
+    graph, known = state.graph, {n.output for n in state.graph.nodes}
+    for first, last in _stretches(graph, state.made, judge.ram):
         for strips in COUNTS:
             made = cut(graph, first, last, strips)
             if made is None:
                 break
-            more = (*using, *made[1])
-            cuts = (*best.cuts, Cut(graph.nodes[first].output, graph.nodes[last].output, strips))
-            yield judge.arrange(made[0], more, cuts, exact=False), made[0], more, cuts
+            using = (*state.using, *made[1])
+            cuts = (*state.made.cuts, Cut(graph.nodes[first].output, graph.nodes[last].output, strips))
+            inside = frozenset(n.output for n in made[0].nodes if n.output not in known)
+            yield _State(judge.arrange(made[0], using, cuts, exact=False), made[0], using,
+                         inside | {graph.nodes[last].output})
+
+
+def _elsewhere(states: list[_State], ram: int) -> list[_State]:
+    """The cheapest of those in which another part of the network than the one cut last is now what is too large."""
+    found = [s for s in states if s.made.plan.size > ram
+             and s.made.program.steps[_peak(s.made)].site.output.name not in s.inside]
+    return sorted(found, key=lambda s: s.made.cost)[:BESIDE]
 
 
 def _stretches(graph: Graph, best: Arrangement, ram: int | None) -> list[tuple[int, int]]:
@@ -137,13 +160,22 @@ def _stretches(graph: Graph, best: Arrangement, ram: int | None) -> list[tuple[i
     around = [f for f in found if closed(graph, *f)]
     if around:
         return around
-    middle = index[steps[_peak(best.program)].site.output.name]
+    middle = index[steps[_peak(best)].site.output.name]
     return [(first, last) for first in range(max(middle - LONGEST + 1, 0), middle + 1)
             for last in range(max(first + 1, middle), min(first + LONGEST, len(graph.nodes)))
             if closed(graph, first, last)]
 
 
-def _peak(program: Program) -> int:
-    """The step with the most bytes alive."""
-    return max(range(len(program.steps)),
-               key=lambda i: sum(b.nbytes for b in program.buffers if b.first <= i <= b.last))
+def _peak(made: Arrangement) -> int:
+    """The step with the most bytes in use; those of buffers that share memory count once."""
+    spans = [(b.first, b.last, at, at + b.nbytes) for b in made.program.buffers
+             for at in (made.plan.offsets[b.name],)]
+
+    def used(step: int) -> int:
+        total = end = 0
+        for start, stop in sorted((a, z) for first, last, a, z in spans if first <= step <= last):
+            total += max(stop - max(start, end), 0)
+            end = max(end, stop)
+        return total
+
+    return max(range(len(made.program.steps)), key=used)

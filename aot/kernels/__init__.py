@@ -24,10 +24,12 @@ def _discover() -> tuple[type[SpecialKernel], ...]:
 KERNELS: tuple[type[SpecialKernel], ...] = _discover()
 
 
-#: Goal -> instructions of an inference for which a byte of constants is worth spending, no more.
+#: Goal -> instructions of an inference on a Cortex-M4 for which a byte of flash is worth spending, no more.
 PRICE = {"speed": 0.0, "balanced": 100.0, "size": 1e6}
 #: The same for a byte of the arena.
-PRICE_OF_MEMORY = {"speed": 0.0, "balanced": 30.0, "size": 0.0}
+PRICE_OF_MEMORY = {"speed": 0.0, "balanced": 60.0, "size": 0.0}
+#: So many layers are thought to share what can be shared.
+SHARED_BY = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +44,11 @@ class Candidate:
 
 
 def judge(kernel: Kernel, site: Site) -> Candidate:
-    """What a kernel would cost there. Its code is that of the layer alone, without what all its layers share."""
-    instructions, (_, own, shape) = kernel.instructions(site), costs.code(kernel.name, site.goal)
+    """What a kernel would cost there. Of code that layers share, this one pays as if there were some."""
+    instructions, (common, own, shape) = kernel.instructions(site), costs.code(kernel.name, site.isa.name, site.goal)
     constants = sum(data.nbytes for data in kernel.constants(site).values())
-    code = own + (0 if kernel.shared(site) is None else shape)
-    return Candidate(kernel, instructions, constants, code, instructions + PRICE[site.goal] * (constants + code))
+    code = own + (common + (0 if kernel.shared(site) is None else shape)) // SHARED_BY
+    return Candidate(kernel, instructions, constants, code, instructions + PRICE[site.goal] * site.isa.pace * (constants + code))
 
 
 def candidates(site: Site) -> list[Candidate]:

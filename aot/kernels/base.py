@@ -78,7 +78,7 @@ class SpecialKernel:
 
     def instructions(self, site: Site) -> float:
         """Estimate of the instructions executed in one inference."""
-        return estimate(self.name, site.isa.name, self.work(site))
+        return estimate(self.name, site.isa.name, site.goal, self.work(site))
 
     def dims(self, site: Site) -> dict[str, int]:
         raise AssertionError(f"{self.name} does not say its numbers")

@@ -145,7 +145,7 @@ def _make(site: Site, order: tuple[int, int]) -> _Plane:
 def _transposed(site: Site) -> bool:
     """Whether columns of the image become rows of the plane."""
     def instructions(plane: _Plane) -> float:
-        return estimate(DspDepthwise.name, site.isa.name, plane.work)
+        return estimate(DspDepthwise.name, site.isa.name, site.goal, plane.work)
 
     upright, turned = _make(site, (0, 1)), _make(site, (1, 0))
     return turned.encodable and (not upright.encodable or instructions(turned) < instructions(upright))

@@ -145,4 +145,4 @@ def _plane(site: Site) -> _Plane:
             count[paired] -= apart
             planes.append(_Plane(along, paired, (stride[0] * (count[0] - 1) + 3, stride[1] * (count[1] - 1) + 3),
                                  (count[0], count[1]), apart, second))
-    return min(planes, key=lambda plane: estimate(Thumb1Depthwise.name, site.isa.name, plane.work(out[3])))
+    return min(planes, key=lambda plane: estimate(Thumb1Depthwise.name, site.isa.name, site.goal, plane.work(out[3])))

@@ -199,7 +199,7 @@ class Op:
 
     def instructions(self, site: Site) -> float:
         """Estimate of the instructions which the plain kernel executes in one inference."""
-        return estimate(self.name, site.isa.name, self.work(site))
+        return estimate(self.name, site.isa.name, site.goal, self.work(site))
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
