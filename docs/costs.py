@@ -1,8 +1,8 @@
 """Fit the tables of ``aot/costs.py`` to layers measured on emulated boards: ``make costs``.
 
-All models of ``make bench`` are compiled for boards and goals, once with the next best kernels, each layer's instructions are counted, and for each
-kernel the prices of its kinds of work are found by least squares of the relative error, near the old ones where the
-layers do not tell. ``--refit`` takes what was measured last.
+All models of ``make bench`` are compiled for boards and goals, where there is a choice also with the next best kernels.
+Each layer's instructions are counted, and for each kernel the prices of its kinds of work are found by least squares of
+the relative error, near the old ones where the layers do not tell. ``--refit`` takes what was measured last.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ KERNELS: tuple[type[SpecialKernel], ...] = _discover()
 PRICE = {"speed": 0.0, "balanced": 100.0, "size": 1e6}
 #: The same for a byte of the arena.
 PRICE_OF_MEMORY = {"speed": 0.0, "balanced": 60.0, "size": 0.0}
-#: So many layers are thought to share what can be shared.
-SHARED_BY = 4
+#: Goal -> so many layers are thought to share what can be shared. Where size counts, that is most of the code.
+SHARED_BY = {"speed": 4, "balanced": 4, "size": 16}
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +47,9 @@ def judge(kernel: Kernel, site: Site) -> Candidate:
     """What a kernel would cost there. Of code that layers share, this one pays as if there were some."""
     instructions, (common, own, shape) = kernel.instructions(site), costs.code(kernel.name, site.isa.name, site.goal)
     constants = sum(data.nbytes for data in kernel.constants(site).values())
-    code = own + (common + (0 if kernel.shared(site) is None else shape)) // SHARED_BY
-    return Candidate(kernel, instructions, constants, code, instructions + PRICE[site.goal] * site.isa.pace * (constants + code))
+    code = own + (common + (0 if kernel.shared(site) is None else shape)) // SHARED_BY[site.goal]
+    price = PRICE[site.goal] * site.isa.pace
+    return Candidate(kernel, instructions, constants, code, instructions + price * (constants + code))
 
 
 def candidates(site: Site) -> list[Candidate]:
