@@ -14,7 +14,6 @@ from aot import frontend, host
 from aot.calibrate import DEFAULT_METHOD, Calibration, calibrate
 from aot.emit import emit
 from aot.errors import AotError, Problem
-from aot.flash import fitted, program_flash, refusal
 from aot.interpret import run_float, run_quantized
 from aot.ir import Array, Graph
 from aot.names import title
@@ -25,7 +24,7 @@ from aot.plan import Plan
 from aot.program import Program
 from aot.quantize import quantize as quantize_graph
 from aot.report import Report, build_report
-from aot.strips import arrange
+from aot.strips import within
 from aot.targets import OPTIMIZE_FLAGS, Target, target
 from aot.write import write
 
@@ -164,15 +163,15 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     calibration = calibrate(float_graph, samples, chosen.calibration, tick)
     graph = quantize_graph(float_graph, calibration)
     ident = title(name if name is not None else loaded.name)
-    if chosen.flash is not None:
-        graph, smaller = fitted(graph, processor.isa, chosen.optimize, chosen.flash)
-        chosen = replace(chosen, optimize=smaller)
-    arrangement = arrange(graph, processor.isa, chosen.optimize, chosen.ram, chosen.flash)
+    arrangement = within(graph, processor.isa, chosen.optimize, chosen.ram, chosen.flash)
+    chosen = replace(chosen, optimize=arrangement.goal)
     program, arena = arrangement.program, arrangement.plan
     golden = [_golden(graph, samples.sample(i)) for i in range(min(GOLDEN_VECTORS, len(samples)))]
     report = build_report(ident, loaded.name, chosen, float_graph, graph, program, arena, calibration,
                           arrangement.described())
-    _budgets(report, program, chosen)
+    if chosen.ram is not None and report.arena > chosen.ram:
+        raise AotError(f"the network needs {report.arena} bytes of RAM, the budget is {chosen.ram}",
+                       "raise --ram, or use a smaller network; no split into strips was found that needs less")
     files = emit(graph, program, arena, processor, ident, chosen.optimize, golden, report.as_json())
     return Net(ident, processor, chosen, loaded.model, float_graph, graph, calibration, program, arena, files, report,
                tuple(golden))
@@ -227,11 +226,3 @@ def _golden(graph: Graph, sample: Mapping[str, Array]) -> tuple[dict[str, Array]
     q = {n: quantize(x, graph.values[n].quant, *LIMITS["s8"]).astype(np.int8) for n, x in sample.items()}
     return q, run_quantized(graph, q)
 
-
-def _budgets(report: Report, program: Program, options: Options) -> None:
-    """Refuse what does not fit the budgets, with what it needs."""
-    if options.ram is not None and report.arena > options.ram:
-        raise AotError(f"the network needs {report.arena} bytes of RAM, the budget is {options.ram}",
-                       "raise --ram, or use a smaller network; no split into strips was found that needs less")
-    if options.flash is not None and (need := program_flash(program, options.optimize)).total > options.flash:
-        raise refusal(need, options.flash)

@@ -1,6 +1,7 @@
 """Bytes of flash by estimate, and the goal of each layer with which a network fits a budget.
 
-Constants are exact; bytes of code are those of ``costs.CODE`` and what a measured network took more (docs/costs.md).
+Constants are exact; bytes of code are those of ``costs.CODE``. Where a budget must hold, the share is added by which a
+measured network exceeded them (docs/costs.md).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ GOALS = ("speed", "balanced", "size")
 
 @dataclass(frozen=True)
 class Flash:
-    """Bytes of constants, and an estimate of those of code."""
+    """Bytes of constants, and those of code, more probably less than more."""
 
     constants: int
     code: int
@@ -46,12 +47,17 @@ def code_bytes(uses: Iterable[tuple[Kernel, Site]], calls: int, isa: str, goal: 
         if shared is not None and shared.name not in shapes:
             shapes.add(shared.name)
             total += shape
-    return round(total * (1 + costs.MARGIN[goal]))
+    return total
 
 
 def program_flash(program: Program, goal: str) -> Flash:
     """What a program needs."""
-    return Flash(sum(d.nbytes for d in program.constants.values()), program_code(program, goal))
+    return Flash(sum(d.nbytes for d in program.constants.values()), safe(program_code(program, goal), goal))
+
+
+def safe(code: int, goal: str) -> int:
+    """An estimate of code, raised to what it may be."""
+    return round(code * (1 + costs.MARGIN[goal]))
 
 
 def program_code(program: Program, goal: str) -> int:
@@ -80,21 +86,21 @@ class _Choice:
 def fitted(graph: Graph, isa: Isa, goal: str, budget: int) -> tuple[Graph, str]:
     """The graph with goals of nodes that make it fit a budget in bytes, and the goal to compile it for.
 
-    From the user's goal on, the step is taken again and again that saves most bytes for an instruction more: one
-    layer, or all with one kernel, with the kernel of a smaller goal. If that is not enough, the same for a smaller goal
-    of the whole network. An AotError says what is needed if nothing is.
+    The step is taken again and again that saves most bytes for an instruction more: one layer, or all with one kernel,
+    with the kernel of a smaller goal. That is done for the user's goal and for each smaller one of the whole network;
+    the fastest of what fits is taken. An AotError says what is needed if nothing does.
     """
-    least: Flash | None = None
+    found = []
     for whole in GOALS[GOALS.index(goal):]:
         layers = _layers(graph, isa, whole)
-        made = _Chooser(layers, isa.name, whole).fit(budget)
-        if made.flash.total <= budget:
-            goals = {o: layer.options[k][0] for layer, k in zip(layers, made.picks, strict=True) for o in layer.outputs}
-            nodes = tuple(replace(n, goal=g) if (g := goals.get(n.output, whole)) != whole else n for n in graph.nodes)
-            return replace(graph, nodes=nodes), whole
-        least = made.flash if least is None or made.flash.total < least.total else least
-    assert least is not None
-    raise refusal(least, budget)
+        found.append((_Chooser(layers, isa.name, whole).fit(budget), layers, whole))
+    fitting = [f for f in found if f[0].flash.total <= budget]
+    if not fitting:
+        raise refusal(min((made.flash for made, _, _ in found), key=lambda f: f.total), budget)
+    made, layers, whole = min(fitting, key=lambda f: f[0].instructions)
+    goals = {o: layer.options[k][0] for layer, k in zip(layers, made.picks, strict=True) for o in layer.outputs}
+    nodes = tuple(replace(n, goal=g) if (g := goals.get(n.output, whole)) != whole else n for n in graph.nodes)
+    return replace(graph, nodes=nodes), whole
 
 
 def refusal(need: Flash, budget: int) -> AotError:
@@ -116,7 +122,7 @@ def _layers(graph: Graph, isa: Isa, goal: str) -> list[_Layer]:
         for smaller in GOALS[GOALS.index(goal):]:
             site = replace(step.site, goal=smaller)
             made = judge(choose(site), site)
-            options.setdefault((made.kernel.name, made.constants, made.instructions), (smaller, site, made))
+            options.setdefault((made.kernel.name, made.constants), (smaller, site, made))
         layers.append(_Layer(tuple(outputs[sameness(step.site)]), tuple(options.values())))
     return layers
 
@@ -128,7 +134,7 @@ class _Chooser:
         self.layers, self.isa, self.goal = layers, isa, goal
 
     def fit(self, budget: int) -> _Choice:
-        """The first choice that fits, or the last one tried."""
+        """The first choice that fits, without steps that it does not need any more; or the smallest one tried."""
         now = self._choice((0,) * len(self.layers))
         while now.flash.total > budget:
             smaller = [c for c in self._steps(now) if c.flash.total < now.flash.total]
@@ -136,6 +142,17 @@ class _Chooser:
                 break
             now = max(smaller, key=lambda c: (now.flash.total - c.flash.total)
                       / max(c.instructions - now.instructions, 1.0))
+        return self._relaxed(now, budget)
+
+    def _relaxed(self, now: _Choice, budget: int) -> _Choice:
+        """With faster options of single layers, as long as they fit, those first that save most."""
+        while now.flash.total <= budget:
+            faster = [c for i, k in enumerate(now.picks) for other in range(k)
+                      if (c := self._choice((*now.picks[:i], other, *now.picks[i + 1:]))).flash.total <= budget
+                      and c.instructions < now.instructions]
+            if not faster:
+                break
+            now = min(faster, key=lambda c: c.instructions)
         return now
 
     def _steps(self, now: _Choice) -> list[_Choice]:
@@ -152,5 +169,5 @@ class _Chooser:
         calls = sum(len(layer.outputs) for layer in self.layers)
         constants = sum(made.constants for _, _, _, made in chosen)
         code = code_bytes(((made.kernel, site) for _, _, site, made in chosen), calls, self.isa, self.goal)
-        return _Choice(picks, Flash(constants, code),
+        return _Choice(picks, Flash(constants, safe(code, self.goal)),
                        sum(len(layer.outputs) * made.instructions for layer, _, _, made in chosen))

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from aot.cut import closed, cut
-from aot.flash import program_code, program_flash
+from aot.errors import AotError
+from aot.flash import Flash, fitted, program_code, program_flash, refusal, safe
 from aot.ir import Graph
 from aot.kernels import PRICE, PRICE_OF_MEMORY
 from aot.kernels.base import Kernel
@@ -36,10 +37,14 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class Arrangement:
-    """A program with its plan; ``cost`` in instructions, memory and ``code`` (bytes, estimated) priced by the goal."""
+    """A program for a goal, with its plan.
+
+    ``cost`` is in instructions, memory and ``code`` (bytes, estimated) priced by the goal.
+    """
 
     program: Program
     plan: Plan
+    goal: str
     instructions: float
     code: int
     cost: float
@@ -72,7 +77,7 @@ class _Judge:
         instructions = sum(map(self._instructions, program.steps))
         code = program_code(program, self.goal)
         cost = instructions + PRICE_OF_MEMORY[self.goal] * arena.size + PRICE[self.goal] * self.isa.pace * code
-        return Arrangement(program, arena, instructions, code, cost, cuts)
+        return Arrangement(program, arena, self.goal, instructions, code, cost, cuts)
 
     def _instructions(self, step: Step) -> float:
         key = sameness(step.site)
@@ -84,7 +89,7 @@ class _Judge:
         """What is smaller is better: bytes over the budget first, then cost."""
         over = 0 if self.ram is None else max(a.plan.size - self.ram, 0)
         if self.flash is not None:
-            over += max(a.code + self.constants - self.flash, 0)
+            over += max(safe(a.code, self.goal) + self.constants - self.flash, 0)
         return (over, a.cost)
 
 
@@ -122,6 +127,31 @@ def arrange(graph: Graph, isa: Isa, goal: str, ram: int | None, flash: int | Non
         if not states:
             break
     return replace(best.made, whole=whole) if best.made.cuts else best.made
+
+
+def within(graph: Graph, isa: Isa, goal: str, ram: int | None, flash: int | None) -> Arrangement:
+    """The arrangement for budgets in bytes, if need be with smaller kernels or for a smaller goal.
+
+    An AotError says what is needed if ``flash`` is too small. What strips need besides is taken from the kernels.
+    """
+    if flash is None:
+        return arrange(graph, isa, goal, ram)
+    room = flash
+    need: Flash | None = None
+    for _ in range(ROUNDS):
+        try:
+            chosen, smaller = fitted(graph, isa, goal, room)
+        except AotError:
+            if need is None:
+                raise
+            break
+        made = arrange(chosen, isa, smaller, ram, flash)
+        need = program_flash(made.program, smaller)
+        if need.total <= flash:
+            return made
+        room -= need.total - flash
+    assert need is not None
+    raise refusal(need, flash)
 
 
 def _tries(state: _State, judge: _Judge) -> Iterator[_State]:
