@@ -41,8 +41,9 @@ def code_bytes(uses: Iterable[tuple[Kernel, Site]], calls: int, isa: str, goal: 
     total, kernels, shapes = start + call * calls, set(), set()
     for kernel, site in uses:
         common, own, shape = costs.code(kernel.name, isa, goal)
-        total += own + (0 if kernel.name in kernels else common)
-        kernels.add(kernel.name)
+        family = (kernel.name, kernel.variant(site))
+        total += own + (0 if family in kernels else common)
+        kernels.add(family)
         shared = kernel.shared(site)
         if shared is not None and shared.name not in shapes:
             shapes.add(shared.name)

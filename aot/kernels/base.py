@@ -52,6 +52,9 @@ class Kernel(Protocol):
     def shared(self, site: Site) -> SharedFunction | None:
         """A function besides the layer's own which it calls."""
 
+    def variant(self, site: Site) -> str:
+        """Layers with another one have functions of their own, also where layers of the kernel share some."""
+
     def scratch(self, site: Site) -> int:
         """Bytes of working memory, 4-byte aligned."""
 
@@ -88,6 +91,10 @@ class SpecialKernel:
 
     def shared(self, site: Site) -> SharedFunction | None:
         return None
+
+    def variant(self, site: Site) -> str:
+        """Layers with another one have functions of their own, also where layers of the kernel share some."""
+        return ""
 
     def scratch(self, site: Site) -> int:
         return 0

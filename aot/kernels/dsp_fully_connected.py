@@ -58,6 +58,9 @@ class DspFullyConnected(SpecialKernel):
         return {"row": rows, "widened": rows * dims["WIDE_BLOCKS"], "four": fours, "short": fours * dims["SHORT"],
                 "wide_block": fours * dims["WIDE_BLOCKS"], "byte_block": fours * dims["BYTE_BLOCKS"]}
 
+    def variant(self, site: Site) -> str:
+        return "long" if _exponent(site) is None else "short"
+
     def scratch(self, site: Site) -> int:
         return 8 * _wide(site)
 

@@ -168,6 +168,10 @@ class Op:
     def shared(self, site: Site) -> None:
         """A function besides the layer's own which the kernel calls; plain kernels have none."""
 
+    def variant(self, site: Site) -> str:
+        """Layers with another one have functions of their own, where layers share some; plain kernels share none."""
+        return ""
+
     def operands(self, site: Site) -> tuple[int, ...]:
         """Indices of the inputs which the C function takes as pointers."""
         return tuple(i for i, v in enumerate(site.inputs) if v.data is None) or (0,)
