@@ -171,8 +171,8 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
                           arrangement.described())
     if chosen.ram is not None and report.arena > chosen.ram:
         raise AotError(f"the network needs {report.arena} bytes of RAM, the budget is {chosen.ram}",
-                       f"raise --ram{'' if chosen.flash is None else ' or --flash'}, or use a smaller network; no split "
-                       "into strips was found that needs less")
+                       f"raise --ram{'' if chosen.flash is None else ' or --flash'}, or use a smaller network; "
+                       "no split into strips was found that needs less")
     files = emit(graph, program, arena, processor, ident, chosen.optimize, golden, report.as_json())
     return Net(ident, processor, chosen, loaded.model, float_graph, graph, calibration, program, arena, files, report,
                tuple(golden))
