@@ -377,11 +377,10 @@ AOT_LAYER static void conv2d_3(const int8_t *input, int8_t *output, uint32_t *ti
     };
     for (int32_t first = 0; first < PIXELS; first += AOT_MATRIX_PIXELS) {
         const aot_matrix layer = aot_matrix_layer(PIXELS - first, OUT_C, OUT_ZERO, BLOCKS);
-        const int8_t *from = input + first * IN_C;
-        const int32_t last = PIXELS - 1 - first; /* a partial tile repeats its last pixel */
-        aot_matrix_widen(tile, from, BLOCKS);
-        aot_matrix_widen(tile + 1, from + (last < 1 ? last : 1) * IN_C, BLOCKS);
-        aot_matrix_widen(tile + 2, from + (last < 2 ? last : 2) * IN_C, BLOCKS);
+        for (int32_t p = 0; p < AOT_MATRIX_PIXELS; ++p) {
+            const int32_t pixel = first + p < PIXELS ? first + p : PIXELS - 1; /* a partial tile repeats its last pixel */
+            aot_matrix_widen(tile + p, input + pixel * IN_C, BLOCKS);
+        }
         aot_matrix_channels(digits_cnn_conv2d_3_stream, tile, output + first * OUT_C, layer, OUT_C);
         aot_matrix_clamp(output + first * OUT_C, layer, OUT_C, OUT_MIN, OUT_MAX);
     }
@@ -466,11 +465,10 @@ AOT_LAYER static void conv2d_6(const int8_t *input, int8_t *output, uint32_t *ti
     };
     for (int32_t first = 0; first < PIXELS; first += AOT_MATRIX_PIXELS) {
         const aot_matrix layer = aot_matrix_layer(PIXELS - first, OUT_C, OUT_ZERO, BLOCKS);
-        const int8_t *from = input + first * IN_C;
-        const int32_t last = PIXELS - 1 - first; /* a partial tile repeats its last pixel */
-        aot_matrix_widen(tile, from, BLOCKS);
-        aot_matrix_widen(tile + 1, from + (last < 1 ? last : 1) * IN_C, BLOCKS);
-        aot_matrix_widen(tile + 2, from + (last < 2 ? last : 2) * IN_C, BLOCKS);
+        for (int32_t p = 0; p < AOT_MATRIX_PIXELS; ++p) {
+            const int32_t pixel = first + p < PIXELS ? first + p : PIXELS - 1; /* a partial tile repeats its last pixel */
+            aot_matrix_widen(tile + p, input + pixel * IN_C, BLOCKS);
+        }
         aot_matrix_channels(digits_cnn_conv2d_6_stream, tile, output + first * OUT_C, layer, OUT_C);
         aot_matrix_clamp(output + first * OUT_C, layer, OUT_C, OUT_MIN, OUT_MAX);
     }
