@@ -22,8 +22,10 @@ from aot.oracle import Oracle
 from aot.passes import run_passes
 from aot.plan import Plan
 from aot.program import Program
+from aot.quantize import WEIGHTS
 from aot.quantize import quantize as quantize_graph
 from aot.report import Report, build_report
+from aot.sanity import look
 from aot.strips import within
 from aot.targets import OPTIMIZE_FLAGS, Target, target
 from aot.write import write
@@ -47,6 +49,7 @@ class Options:
     optimize: str = "balanced"
     precision: str = "int8"
     calibration: str = DEFAULT_METHOD
+    weights: str = WEIGHTS[0]
     ram: int | None = None
     flash: int | None = None
 
@@ -133,11 +136,13 @@ class Net:
 
 
 def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataLike | None = None, *,
-            name: str | None = None, progress: Callable[[str, int, int], None] | None = None,
+            name: str | None = None, data_config: sample_data.Config | None = None,
+            progress: Callable[[str, int, int], None] | None = None,
             **options: Any) -> Net:
     """Compile an ONNX model to int8 C.
 
-    ``data`` holds calibration samples (see :func:`aot.data.load`); ``options`` are the fields of :class:`Options`.
+    ``data`` holds calibration samples, ``data_config`` their preprocessing (see :func:`aot.data.load`);
+    ``options`` are the fields of :class:`Options`.
     ``progress`` is called with a stage's name, steps done and steps in all. Raises AotError with every problem found.
     """
     chosen = _options(options)
@@ -148,9 +153,10 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
                        "pass samples of the model's input: --data CALIB.npz, or data=array in Python")
     float_graph = run_passes(loaded.graph)
     _sizes(float_graph)
-    samples = sample_data.load(data, float_graph, "the calibration data")
+    samples = sample_data.load(data, float_graph, "the calibration data", data_config)
     oracle = Oracle(loaded.model)
     _agree(float_graph, oracle, samples)
+    warnings = look(float_graph, samples)
 
     done = 0
 
@@ -161,14 +167,14 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
             progress("calibrating", done, len(samples))
 
     calibration = calibrate(float_graph, samples, chosen.calibration, tick)
-    graph = quantize_graph(float_graph, calibration)
+    graph = quantize_graph(float_graph, calibration, chosen.weights)
     ident = title(name if name is not None else loaded.name)
     arrangement = within(graph, processor.isa, chosen.optimize, chosen.ram, chosen.flash)
     chosen = replace(chosen, optimize=arrangement.goal)
     program, arena = arrangement.program, arrangement.plan
     golden = [_golden(graph, samples.sample(i)) for i in range(min(GOLDEN_VECTORS, len(samples)))]
     report = build_report(ident, loaded.name, chosen, float_graph, graph, program, arena, calibration,
-                          arrangement.described())
+                          arrangement.described(), warnings)
     if chosen.ram is not None and report.arena > chosen.ram:
         raise AotError(f"the network needs {report.arena} bytes of RAM, the budget is {chosen.ram}",
                        f"raise --ram{'' if chosen.flash is None else ' or --flash'}, or use a smaller network; "
@@ -191,6 +197,8 @@ def _options(given: Mapping[str, Any]) -> Options:
     chosen = Options(**{k: v for k, v in given.items() if v is not None})
     if chosen.optimize not in OPTIMIZE_FLAGS:
         raise AotError(f"unknown optimization goal {chosen.optimize!r}", f"choose from {', '.join(OPTIMIZE_FLAGS)}")
+    if chosen.weights not in WEIGHTS:
+        raise AotError(f"unknown form of weights {chosen.weights!r}", f"choose from {', '.join(WEIGHTS)}")
     if chosen.precision != "int8":
         raise AotError(f"precision {chosen.precision!r} is not supported", "int8 is the only precision so far")
     return chosen

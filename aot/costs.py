@@ -178,7 +178,7 @@ _ALIKE = {"speed": ("speed", "balanced", "size"), "balanced": ("balanced", "size
 
 def estimate(kernel: str, isa: str, goal: str, work: Work) -> float:
     """Instructions which the work takes on an instruction set, where the kernel favours a goal."""
-    prices = INSTRUCTIONS.get(kernel) or INSTRUCTIONS.get(f"{kernel}@{isa}, {goal}") or PLAIN
+    prices = INSTRUCTIONS.get(kernel.removesuffix("_unrolled")) or INSTRUCTIONS.get(f"{kernel}@{isa}, {goal}") or PLAIN
     return sum(prices[kind] * count for kind, count in work.items() if count)
 
 

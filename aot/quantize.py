@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import count
 
+import numpy as np
+
 from aot.calibrate import Calibration
 from aot.errors import AotError
 from aot.interpret import site
@@ -13,10 +15,15 @@ from aot.ops.base import Op, affine, quantize_activation
 from aot.ops.concat import Concat
 
 FORMAT = "s8"
+#: How many scales weights have: one for each output channel, or one in all.
+WEIGHTS = ("per-channel", "per-tensor")
 
 
-def quantize(graph: Graph, calibration: Calibration) -> Graph:
-    """The graph with int8 activations and weights, and int32 biases. Proves that no accumulator can overflow."""
+def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0]) -> Graph:
+    """The graph with int8 activations and weights, and int32 biases. Proves that no accumulator can overflow.
+
+    ``weights`` is one of :data:`WEIGHTS`.
+    """
     values = {n: v for n, v in graph.values.items() if v.data is not None}
     for name in graph.inputs:
         quant = affine(calibration.ranges[name].low, calibration.ranges[name].high, FORMAT)
@@ -35,6 +42,7 @@ def quantize(graph: Graph, calibration: Calibration) -> Graph:
             else:
                 quant = node.op.output_quant(found.low, found.high, FORMAT)
             out = Value(node.output, TensorType(FORMAT, out_type.shape, quant))
+            inputs = inputs if weights == WEIGHTS[0] else _of_one_scale(inputs)
             constants = node.op.quantize_constants(inputs, out, _mean(calibration, inputs[0]))
         except AotError as error:
             raise error.at(f"{node.op.name} from {' + '.join(node.origin)}") from error
@@ -53,6 +61,13 @@ def quantize(graph: Graph, calibration: Calibration) -> Graph:
     quantized = replace(graph, nodes=tuple(nodes), values={n: v for n, v in values.items() if n in used})
     prove(quantized)
     return quantized
+
+
+def _of_one_scale(inputs: tuple[Value, ...]) -> tuple[Value, ...]:
+    """The same, with the wish for one scale in all channels on the float constants: see ``ops.linear``."""
+    return tuple(
+        replace(v, type=replace(v.type, quant=Quant((max(float(np.abs(v.data).max(initial=0)) / 127, 1e-30),))))
+        if v.data is not None and v.type.format == "f32" and k else v for k, v in enumerate(inputs))
 
 
 def _mean(calibration: Calibration, x: Value) -> Array:

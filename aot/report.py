@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from aot.calibrate import Calibration
+from aot.errors import Problem
 from aot.flash import program_code
 from aot.ir import Graph
 from aot.kernels import runner_up
@@ -66,7 +67,8 @@ class Report:
     """Rows by layer; ``weights`` and ``arena`` in bytes, ``macs`` those of the network.
 
     ``instructions`` of an inference and bytes of ``code`` are estimates (docs/costs.md says how good).
-    ``strips`` says which stretches of layers run strip by strip, and what that changes.
+    ``strips`` says which stretches of layers run strip by strip, and what that changes;
+    ``warnings`` what looks wrong with the calibration data.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Report:
     instructions: int
     code: int
     strips: tuple[str, ...]
+    warnings: tuple[Problem, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The report as plain data."""
@@ -108,7 +111,8 @@ class Report:
 
 
 def build_report(name: str, title: str, options: Options, float_graph: Graph, graph: Graph, program: Program,
-                 plan: Plan, calibration: Calibration, strips: tuple[str, ...] = ()) -> Report:
+                 plan: Plan, calibration: Calibration, strips: tuple[str, ...] = (),
+                 warnings: tuple[Problem, ...] = ()) -> Report:
     """The report of a finished compilation."""
     headroom = prove(program.graph)
     rows = []
@@ -131,4 +135,4 @@ def build_report(name: str, title: str, options: Options, float_graph: Graph, gr
     return Report(name, options.target, options.optimize, calibration.method, calibration.samples, tuple(rows),
                   macs, parameters, sum(d.nbytes for d in program.constants.values()),
                   plan.reserved(target(options.target).align), plan.lower_bound,
-                  sum(r.instructions for r in rows), program_code(program, options.optimize), strips)
+                  sum(r.instructions for r in rows), program_code(program, options.optimize), strips, warnings)

@@ -13,6 +13,8 @@ from aot.kernels.base import SharedFunction, SpecialKernel
 from aot.ops.base import Overlap, Site
 from aot.ops.depthwise_conv2d import DepthwiseConv2d
 
+#: Bytes of code for two neighbouring outputs, for one, and for all else.
+PAIR_BYTES, SINGLE_BYTES, FRAME_BYTES = 94, 54, 120
 #: Offsets in load and store instructions have 12 bits.
 LARGEST_OFFSET = 4095
 #: Pairs in the body of the loop along a row; rows of less than twice as many have no loop.
@@ -48,6 +50,17 @@ class _Plane:
         """That of one channel; an output that is computed alone is the last of an odd number, or of stride 2."""
         return {"channel": 1, "copied": self.copied[0] * self.copied[1], "row": self.rows,
                 "pair": self.rows * self.pairs, f"single_stride{self.stride}": self.rows * self.singles}
+
+    @property
+    def code(self) -> int:
+        """Bytes of code for all channels."""
+        looped = 2 * UNROLL * max(self.groups - 1, 0)  # outputs which the body of the loop stands for once more
+        pairs, singles = self.pairs, self.singles
+        if self.pairs:
+            pairs -= looped // 2
+        else:
+            singles -= looped
+        return FRAME_BYTES + PAIR_BYTES * pairs + SINGLE_BYTES * singles
 
     @property
     def groups(self) -> int:
@@ -110,8 +123,13 @@ class DspDepthwise(SpecialKernel):
         w = site.inputs[1].data
         assert w is not None
         filters = w.transpose(2, 1, 0) if _transposed(site) else w.transpose(2, 0, 1)
-        return {"weights": np.ascontiguousarray(filters).reshape(w.shape[2], 9), "bias": op.bias(site),
-                "multipliers": op.multipliers(site).m.astype(np.int32)}
+        # each row's weights 0 1 1 2, which come apart into the pairs that meet two neighbouring outputs
+        rows = np.ascontiguousarray(filters[:, :, [0, 1, 1, 2]]).view("<u4").reshape(-1, 3)
+        last = np.stack([op.bias(site), op.multipliers(site).m], axis=1) & 0xFFFFFFFF
+        return {"filters": np.concatenate([rows, last], axis=1).astype(np.uint32)}
+
+    def flash(self, site: Site) -> int:
+        return super().flash(site) + _plane(site).code
 
     def scratch(self, site: Site) -> int:
         plane = _plane(site)

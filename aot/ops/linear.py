@@ -24,6 +24,8 @@ def quantize_weights(x: Value, w: Value, b: Value, y: Value, axis: int,
     2**29 or its multiplier would have fewer than 16 bits: such a channel contributes less than 2**-9 of an output
     step per input, so nothing visible is lost. ``short`` makes it a little coarser still, see
     :func:`short_multipliers`.
+
+    Weights that come with a quantization of one scale ask for one scale in all channels, no finer than that.
     """
     assert w.data is not None and b.data is not None
     others = tuple(i for i in range(w.data.ndim) if i != axis)
@@ -32,6 +34,8 @@ def quantize_weights(x: Value, w: Value, b: Value, y: Value, axis: int,
     scale = np.maximum.reduce([largest / 127, bias / (x.scale * 2.0**29),
                                np.full_like(largest, y.scale / x.scale * 2.0**-17)])
     scale = np.maximum(scale, np.finfo(np.float32).tiny)
+    if w.type.quant is not None:
+        scale = np.full_like(scale, max(float(scale.max()), w.scale))
     if short:
         scale = short_multipliers(scale, x.scale / y.scale)
     quant = Quant(tuple(float(s) for s in scale), 0, axis)
