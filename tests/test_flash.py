@@ -36,7 +36,7 @@ def test_a_budget_is_met_at_the_least_cost() -> None:
     assert all(flash(n) <= b for n, b in zip(found, budgets, strict=True))
     counts = [n.report.instructions for n in found]
     assert all(b > 0.99 * a for a, b in pairwise(counts))
-    assert counts[0] == free.report.instructions < counts[-1]
+    assert counts[0] <= free.report.instructions < counts[-1]
     assert any({r.goal for r in n.report.rows} != {n.options.optimize} for n in found)  # layers of several goals
     x = np.random.default_rng(0).integers(-128, 128, (3, *free.graph.values[free.graph.inputs[0]].type.shape[1:]))
     for net in found[1:]:
