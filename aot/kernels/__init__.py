@@ -46,11 +46,11 @@ class Candidate:
 def judge(kernel: Kernel, site: Site) -> Candidate:
     """What a kernel would cost there. Of code that layers share, this one pays as if there were some."""
     instructions, (common, own, shape) = kernel.instructions(site), costs.code(kernel.name, site.isa.name, site.goal)
-    constants = kernel.flash(site) if isinstance(kernel, SpecialKernel) else sum(
-        data.nbytes for data in kernel.constants(site).values())
+    constants = sum(data.nbytes for data in kernel.constants(site).values())
+    known = kernel.flash(site) - constants if isinstance(kernel, SpecialKernel) else 0
     code = own + (common + (0 if kernel.shared(site) is None else shape)) // SHARED_BY[site.goal]
     price = PRICE[site.goal] * site.isa.pace
-    return Candidate(kernel, instructions, constants, code, instructions + price * (constants + code))
+    return Candidate(kernel, instructions, constants, code, instructions + price * (constants + max(code, known)))
 
 
 def candidates(site: Site) -> list[Candidate]:
