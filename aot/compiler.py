@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from aot.quantize import WEIGHTS
 from aot.quantize import quantize as quantize_graph
 from aot.report import Report, build_report
 from aot.sanity import look
-from aot.strips import arrange
+from aot.strips import within
 from aot.targets import OPTIMIZE_FLAGS, Target, target
 from aot.write import write
 
@@ -173,12 +173,16 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     graph = quantize_graph(float_graph, calibration, chosen.weights,
                            learning_samples(float_graph, samples))
     ident = title(name if name is not None else loaded.name)
-    arrangement = arrange(graph, processor.isa, chosen.optimize, chosen.ram)
+    arrangement = within(graph, processor.isa, chosen.optimize, chosen.ram, chosen.flash)
+    chosen = replace(chosen, optimize=arrangement.goal)
     program, arena = arrangement.program, arrangement.plan
     golden = [_golden(graph, samples.sample(i)) for i in range(min(GOLDEN_VECTORS, len(samples)))]
     report = build_report(ident, loaded.name, chosen, float_graph, graph, program, arena, calibration,
                           arrangement.described(), warnings)
-    _budgets(report, chosen)
+    if chosen.ram is not None and report.arena > chosen.ram:
+        raise AotError(f"the network needs {report.arena} bytes of RAM, the budget is {chosen.ram}",
+                       f"raise --ram{'' if chosen.flash is None else ' or --flash'}, or use a smaller network; "
+                       "no split into strips was found that needs less")
     files = emit(graph, program, arena, processor, ident, chosen.optimize, golden, report.as_json())
     return Net(ident, processor, chosen, loaded.model, float_graph, graph, calibration, program, arena, files, report,
                tuple(golden))
@@ -236,10 +240,3 @@ def _golden(graph: Graph, sample: Mapping[str, Array]) -> tuple[dict[str, Array]
     q = {n: quantize(x, graph.values[n].quant, *LIMITS["s8"]).astype(np.int8) for n, x in sample.items()}
     return q, run_quantized(graph, q)
 
-
-def _budgets(report: Report, options: Options) -> None:
-    """Refuse what does not fit the budgets, with what it needs."""
-    for what, need, budget in (("RAM", report.arena, options.ram), ("flash", report.weights, options.flash)):
-        if budget is not None and need > budget:
-            raise AotError(f"the network needs {need} bytes of {what}, the budget is {budget}",
-                           f"raise --{what.lower()}, or use a smaller network")

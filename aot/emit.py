@@ -115,7 +115,8 @@ def _interface(graph: Graph, program: Program, plan: Plan, name: str) -> dict[st
                   *(f"int8_t *{p.argument}" for p in outputs)]
     return {"name": name, "inputs": inputs, "outputs": outputs, "parameters": ", ".join(parameters),
             "calls": [_call(s, program, graph, name) for s in program.steps],
-            "buffers": [{"name": b.name, "offset": plan.offsets[b.name], "bytes": b.nbytes, "scratch": b.scratch}
+            "buffers": [{"name": b.name, "offset": plan.offsets[b.name], "bytes": b.nbytes,
+                         "type": "int8_t" if b.bytes_only else "void"}
                         for b in program.buffers]}
 
 

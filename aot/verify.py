@@ -13,7 +13,7 @@ from aot.compiler import Net
 from aot.data import Samples
 from aot.errors import AotError
 from aot.interpret import walk_float, walk_quantized
-from aot.ir import Array, Value
+from aot.ir import FORMATS, Array, Value
 from aot.numerics import LIMITS, decibels, dequantize, quantize
 from aot.oracle import Oracle
 
@@ -115,10 +115,11 @@ def verify(net: Net, samples: Samples, progress: Callable[[int, int], None] | No
 def _compare_layers(net: Net, steps: host.Runner, q: Mapping[str, Array],
                     twin: Mapping[str, Array]) -> tuple[str | None, int, int]:
     """Name of the first layer whose bytes differ (if any), bytes compared, bytes that differ."""
-    sizes = [s.site.output.type.size for s in net.program.steps]
+    sizes = [s.site.output.type.nbytes for s in net.program.steps]
     first, elements, mismatches = None, 0, 0
     for step, result in zip(net.program.steps, steps.run_steps(q, sizes), strict=True):
-        wrong = int((result != twin[step.site.output.name].reshape(-1)).sum())
+        expected = np.asarray(twin[step.site.output.name], FORMATS[step.site.output.type.format])
+        wrong = int((result != np.ascontiguousarray(expected).reshape(-1).view(np.int8)).sum())
         if wrong and first is None:
             first = f"layer {step.function} from {' + '.join(step.site.node.origin)}"
         elements, mismatches = elements + result.size, mismatches + wrong

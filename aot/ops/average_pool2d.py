@@ -10,11 +10,27 @@ from typing import ClassVar
 import numpy as np
 
 from aot.builder import Builder
+from aot.costs import Work
 from aot.ir import Array, TensorType
 from aot.numerics import Multipliers, multipliers, requantize
-from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Shape, Site, apply_clamp, clamp_limits
+from aot.ops.base import (
+    NO_CLAMP,
+    Accumulation,
+    Case,
+    Clamp,
+    OnnxNode,
+    Op,
+    Rows,
+    Shape,
+    Site,
+    Strip,
+    apply_clamp,
+    clamp_limits,
+)
 from aot.ops.mul import Mul
 from aot.ops.pool import read_pool, read_reduction
+from aot.ops.pool_mean import PoolMean
+from aot.ops.pool_sum import PoolSum
 from aot.ops.window import Window
 
 
@@ -83,6 +99,22 @@ class AveragePool2d(Op):
     def prove(self, site: Site) -> int:
         full = self.window.kernel[0] * self.window.kernel[1]
         return 31 - ((255 * full) << self._mult(site).shift).bit_length()
+
+    def strip(self, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows) -> Strip | None:
+        if any(self.window.pads) and not self.count_pad:
+            return None  # the smallest window decides about multipliers, and may lie in another strip
+        found = self.window.strip(inputs[0].shape[1], rows)
+        return None if found is None else Strip(replace(self, window=found[0]), (found[1],))
+
+    def accumulate(self, inputs: tuple[TensorType, ...]) -> Accumulation | None:
+        height, width = inputs[0].shape[1:3]
+        if self.window.kernel != (height, width) or any(self.window.pads) or self.window.dilation != (1, 1):
+            return None
+        return Accumulation(PoolSum, PoolMean(height * width, self.clamp))
+
+    def work(self, site: Site) -> Work:
+        size = site.output.type.size
+        return {"layer": 1, "places": size * self.window.kernel[0] * self.window.kernel[1], "outputs": size}
 
     def dims(self, site: Site) -> dict[str, int]:
         x, y = site.inputs[0], site.output

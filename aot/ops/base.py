@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
 
 from aot.builder import Builder
+from aot.costs import Work, estimate
 from aot.errors import AotError
 from aot.ir import Array, Node, Quant, TensorType, Value
 from aot.numerics import LIMITS, f32, quantize
@@ -135,6 +136,8 @@ class Op:
     linear: ClassVar[bool] = False
     #: Whether each of those filters reads one channel only.
     channelwise: ClassVar[bool] = False
+    #: Whether it is a part of another one, which the compiler makes in integer graphs only.
+    part: ClassVar[bool] = False
 
     # --- meaning -------------------------------------------------------------------------------------------------
 
@@ -214,6 +217,10 @@ class Op:
     def shared(self, site: Site) -> None:
         """A function besides the layer's own which the kernel calls; plain kernels have none."""
 
+    def variant(self, site: Site) -> str:
+        """Layers with another one have functions of their own, where layers share some; plain kernels share none."""
+        return ""
+
     def operands(self, site: Site) -> tuple[int, ...]:
         """Indices of the inputs which the C function takes as pointers."""
         return tuple(i for i, v in enumerate(site.inputs) if v.data is None) or (0,)
@@ -234,10 +241,18 @@ class Op:
         """The operator for some rows of its NHWC output only; None if it cannot be cut like that."""
         return None
 
-    def instructions(self, site: Site) -> float:
-        """Rough estimate of the instructions which the plain kernel executes in one inference."""
+    def accumulate(self, inputs: tuple[TensorType, ...]) -> Accumulation | None:
+        """How the output can be computed while strips of the input come one after the other; None if it cannot."""
+        return None
+
+    def work(self, site: Site) -> Work:
+        """What the plain kernel does in one inference, how often, for an estimate of its instructions."""
         types = tuple(v.type for v in site.inputs)
-        return 8.0 * self.macs(types, site.output.type) + 12.0 * site.output.type.size
+        return {"layer": 1, "macs": self.macs(types, site.output.type), "outputs": site.output.type.size}
+
+    def instructions(self, site: Site) -> float:
+        """Estimate of the instructions which the plain kernel executes in one inference."""
+        return estimate(self.name, site.isa.name, site.goal, self.work(site))
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
@@ -256,10 +271,25 @@ class Op:
 
 @dataclass(frozen=True)
 class Strip:
-    """An operator for some rows of its output, and the rows of each input which it needs; None: the whole input."""
+    """An operator for some rows of its output, and the rows of each input which it needs; None: the whole input.
+
+    A strip can have the whole of a constant, or of what is computed before the stretch.
+    """
 
     op: Op
     inputs: tuple[Rows | None, ...]
+
+
+@dataclass(frozen=True)
+class Accumulation:
+    """An operator in two parts: sums over strips, and the output from the sums.
+
+    ``strip(pixels)`` is the first part: its inputs are a strip of the first input and, but for the first, the sums so
+    far; ``pixels`` counts all that are in them then.
+    """
+
+    strip: Callable[[int], Op]
+    finish: Op
 
 
 @dataclass(frozen=True)

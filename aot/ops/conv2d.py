@@ -52,6 +52,7 @@ class Conv2d(Op):
     name: ClassVar[str] = "conv2d"
     linear: ClassVar[bool] = True
     output_axis: ClassVar[int] = 0
+    short: ClassVar[bool] = False
     onnx: ClassVar[tuple[str, ...]] = ("Conv",)
 
     @classmethod

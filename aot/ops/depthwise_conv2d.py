@@ -38,6 +38,7 @@ class DepthwiseConv2d(Op):
     linear: ClassVar[bool] = True
     channelwise: ClassVar[bool] = True
     output_axis: ClassVar[int] = 2
+    short: ClassVar[bool] = False
 
     def infer(self, types: tuple[TensorType, ...]) -> Shape:
         n, height, width, _ = types[0].shape

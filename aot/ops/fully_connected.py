@@ -35,6 +35,7 @@ class FullyConnected(Op):
     name: ClassVar[str] = "fully_connected"
     linear: ClassVar[bool] = True
     output_axis: ClassVar[int] = 0
+    short: ClassVar[bool] = True
     onnx: ClassVar[tuple[str, ...]] = ("Gemm", "MatMul")
 
     @classmethod

@@ -8,7 +8,7 @@ import numpy as np
 
 from aot.errors import AotError
 from aot.ir import Array, Quant, TensorType, Value
-from aot.numerics import INT32_MAX, Multipliers, multipliers, requantize, round_half_up
+from aot.numerics import INT16_MAX, INT32_MAX, Multipliers, multipliers, requantize, round_half_up
 from aot.ops.base import Clamp, Moments, Site, WeightForm, clamp_limits
 
 #: How much of the covariance between inputs is ignored, at least; more where few columns were seen.
@@ -20,6 +20,8 @@ class Filters(Protocol):
 
     #: The axis of the weights which counts outputs.
     output_axis: ClassVar[int]
+    #: Whether its kernels read multipliers of 16 bits.
+    short: ClassVar[bool]
 
     def filters(self, weights: Array, channels: int) -> Array:
         """Filters for so many input channels; read in order, they are those of the output channels."""
@@ -38,7 +40,8 @@ def quantize_weights(op: Filters, x: Value, w: Value, b: Value, y: Value,
 
     A channel's scale is the finest that holds its weights in [-127, 127], but not so fine that its bias would leave
     2**29 or its multiplier would have fewer than 16 bits: such a channel contributes less than 2**-9 of an output
-    step per input, so nothing visible is lost.
+    step per input, so nothing visible is lost. It is a little coarser
+    still where :func:`short_multipliers` are wanted.
     """
     assert w.data is not None and b.data is not None
     filters = op.filters(w.data.astype(np.float64), x.type.shape[-1])
@@ -49,6 +52,8 @@ def quantize_weights(op: Filters, x: Value, w: Value, b: Value, y: Value,
     scale = np.maximum(scale, np.finfo(np.float32).tiny)
     if not form.per_channel:
         scale = np.full_like(scale, scale.max(initial=0.0))
+    if op.short:
+        scale = short_multipliers(scale, x.scale / y.scale)
     steps = scale.reshape(filters.shape[:2])
     whole = round_filters(filters / steps[..., None], form.moments)
     if form.moments is not None:
@@ -101,6 +106,22 @@ def rescale_filters(op: Filters, constants: tuple[Array | None, ...],
     if after is not None:
         filters, bias = filters * after.reshape(*filters.shape[:2], 1), bias * after
     return x, op.weights(filters, w.shape), bias
+
+
+def short_multipliers(scale: Array, ratio: float) -> Array:
+    """Weight scales, raised so that the multipliers ``scale * ratio`` have few bits and are exact all the same.
+
+    All are whole multiples of one power of two, at most 2**15 - 1 of it. What this adds to a channel's step is below
+    2**-14 of the largest channel's, so it is lost in the rounding of weights.
+    """
+    exact = scale * ratio * 2.0**32
+    largest = float(exact.max(initial=0))
+    if not 2.0**17 < largest < 2.0**31:
+        return scale
+    step = 2.0 ** (int(largest).bit_length() - 15)
+    if np.ceil(largest / step) > INT16_MAX:
+        step *= 2.0
+    return np.asarray(np.ceil(exact / step) * step / (ratio * 2.0**32))
 
 
 def folded_bias(x: Value, b: Value, weight_sums: Array) -> Array:

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from aot.builder import Builder
+from aot.costs import Work
 from aot.ir import Array, TensorType
 from aot.ops.base import Case, OnnxNode, Op, Rows, Shape, Site, Strip
 from aot.ops.pool import read_pool, read_reduction
@@ -45,6 +46,10 @@ class MaxPool2d(Op):
     def strip(self, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows) -> Strip | None:
         found = self.window.strip(inputs[0].shape[1], rows)
         return None if found is None else Strip(replace(self, window=found[0]), (found[1],))
+
+    def work(self, site: Site) -> Work:
+        size = site.output.type.size
+        return {"layer": 1, "places": size * self.window.kernel[0] * self.window.kernel[1], "outputs": size}
 
     def dims(self, site: Site) -> dict[str, int]:
         return {**self.window.dims(site.inputs[0].type.shape, site.output.type.shape), "LOWEST": -128}

@@ -21,6 +21,7 @@ FLOORS = (
     "build",
     "emit report write",
     "strips",
+    "cut flash",
     "plan",
     "program",
     "kernels",
@@ -35,7 +36,7 @@ FLOORS = (
     "ops",
     "builder",
     "numerics",
-    "targets names elf",
+    "targets names elf costs",
     "ir",
     "errors",
 )
