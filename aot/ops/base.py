@@ -177,6 +177,10 @@ class Op:
         """What the filters of a linear operator are multiplied with, shape [groups, columns, depth]."""
         raise AssertionError(f"{self.name} has no filters")
 
+    def sensitivity(self, weights: Array, channels: int) -> Array:
+        """Sum of the squares of all weights which each input channel of a linear operator meets, [channels]."""
+        raise AssertionError(f"{self.name} has no filters")
+
     def carries(self, inputs: tuple[TensorType, ...], output: TensorType) -> bool:
         """Whether a positive factor on a channel of its inputs is the same factor on that channel of its output.
 

@@ -129,6 +129,10 @@ class Conv2d(Op):
         """[O, KH, KW, inputs of a group]."""
         return filters.reshape(shape)
 
+    def sensitivity(self, weights: Array, channels: int) -> Array:
+        squares = self.filters(weights.astype(np.float64) ** 2, channels).sum(axis=1)
+        return np.asarray(squares.reshape(self.groups, -1, channels // self.groups).sum(axis=1).reshape(-1))
+
     def rescale(self, constants: tuple[Array | None, ...], before: Array | None,
                 after: Array | None) -> tuple[Array | None, ...]:
         taps = self.window.kernel[0] * self.window.kernel[1]

@@ -81,6 +81,9 @@ class DepthwiseConv2d(Op):
         """[KH, KW, C * M]."""
         return filters.transpose(2, 0, 1).reshape(shape)
 
+    def sensitivity(self, weights: Array, channels: int) -> Array:
+        return np.asarray((self.filters(weights.astype(np.float64), channels) ** 2).sum(axis=(1, 2)))
+
     def rescale(self, constants: tuple[Array | None, ...], before: Array | None,
                 after: Array | None) -> tuple[Array | None, ...]:
         return rescale_filters(self, constants, None if before is None else before[:, None], after)

@@ -95,6 +95,9 @@ class FullyConnected(Op):
         """[O, I]."""
         return filters.reshape(shape)
 
+    def sensitivity(self, weights: Array, channels: int) -> Array:
+        return np.asarray((weights.astype(np.float64) ** 2).sum(axis=0))
+
     def rescale(self, constants: tuple[Array | None, ...], before: Array | None,
                 after: Array | None) -> tuple[Array | None, ...]:
         return rescale_filters(self, constants, None if before is None else before[None], after)
