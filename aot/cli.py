@@ -49,6 +49,8 @@ class Precision(StrEnum):
 
     int8 = "int8"
     int16 = "int16"
+    int16x8 = "int16x8"
+    int4 = "int4"
     float32 = "float32"
     auto = "auto"
 

@@ -15,14 +15,15 @@ from aot.calibrate import DEFAULT_METHOD, Calibration, calibrate
 from aot.emit import emit
 from aot.errors import AotError, Problem
 from aot.interpret import run_float, run_quantized
-from aot.ir import Array, Graph
+from aot.ir import FORMATS, Array, Graph
 from aot.names import title
-from aot.numerics import LIMITS, dequantize, quantize
+from aot.numerics import LIMITS, real, stored
 from aot.oracle import Oracle
 from aot.passes import run_passes
 from aot.plan import Plan
 from aot.program import Program
 from aot.quantize import quantize as quantize_graph
+from aot.recipe import PRECISIONS, Recipe
 from aot.report import Report, build_report
 from aot.strips import arrange
 from aot.targets import OPTIMIZE_FLAGS, Target, target
@@ -81,17 +82,21 @@ class Net:
         several inputs as a dict by name. Answers likewise: an array, or a dict if there are several outputs.
         """
         inputs, stacked = self._stack(x)
-        q = {n: quantize(a, self.graph.values[n].quant, *LIMITS["s8"]).astype(np.int8) for n, a in inputs.items()}
-        out = self._run_many(q)
-        return self._unstack({n: dequantize(a, self.graph.values[n].quant) for n, a in out.items()}, stacked)
+        out = self._run_many({n: stored(a, self.graph.values[n].type) for n, a in inputs.items()})
+        return self._unstack({n: real(a, self.graph.values[n].type) for n, a in out.items()}, stacked)
 
     def run_quantized(self, q: Array | Mapping[str, Array]) -> Any:
-        """The same in int8: integers of the inputs' quantization in, integers out."""
+        """The same as the C sees it: integers of the inputs' quantization in, integers out."""
         inputs, stacked = self._stack(q)
         for name, array in inputs.items():
-            if array.dtype.kind not in "iu" or (array.size and (array.min() < -128 or array.max() > 127)):
-                raise AotError(f"input {name!r} must be integers in -128 .. 127", "use run() for real numbers", name)
-        return self._unstack(self._run_many({n: a.astype(np.int8) for n, a in inputs.items()}), stacked)
+            if (format := self.graph.values[name].type.format) == "f32":
+                continue
+            low, high = LIMITS[format]
+            if array.dtype.kind not in "iu" or (array.size and (array.min() < low or array.max() > high)):
+                raise AotError(f"input {name!r} must be integers in {low} .. {high}",
+                               "use run() for real numbers", name)
+        types = {n: FORMATS[self.graph.values[n].type.format] for n in inputs}
+        return self._unstack(self._run_many({n: a.astype(types[n]) for n, a in inputs.items()}), stacked)
 
     def write(self, folder: str | Path) -> None:
         """Write the generated project; the folder holds all of it, or is left as it was."""
@@ -120,7 +125,7 @@ class Net:
         runner = host.runner(self.name, self.files, self.graph)
         results = [runner.run({n: a[i] for n, a in q.items()}) for i in range(len(next(iter(q.values()))))]
         return {n: np.stack([r[n] for r in results]) if results else
-                np.empty((0, *self.graph.values[n].type.shape), np.int8) for n in self.graph.outputs}
+                np.empty((0, *(t := self.graph.values[n].type).shape), FORMATS[t.format]) for n in self.graph.outputs}
 
     def _unstack(self, out: dict[str, Array], stacked: bool) -> Any:
         """One output as an array, several as a dict; a leading axis of samples if the caller had one."""
@@ -135,7 +140,7 @@ class Net:
 def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataLike | None = None, *,
             name: str | None = None, progress: Callable[[str, int, int], None] | None = None,
             **options: Any) -> Net:
-    """Compile an ONNX model to int8 C.
+    """Compile an ONNX model to C, in int8 unless ``precision`` says otherwise.
 
     ``data`` holds calibration samples (see :func:`aot.data.load`); ``options`` are the fields of :class:`Options`.
     ``progress`` is called with a stage's name, steps done and steps in all. Raises AotError with every problem found.
@@ -160,8 +165,9 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
         if progress is not None:
             progress("calibrating", done, len(samples))
 
-    calibration = calibrate(float_graph, samples, chosen.calibration, tick)
-    graph = quantize_graph(float_graph, calibration)
+    recipe = PRECISIONS[chosen.precision]
+    calibration = calibrate(float_graph, samples, _method(chosen, recipe), tick)
+    graph = quantize_graph(float_graph, calibration, recipe)
     ident = title(name if name is not None else loaded.name)
     arrangement = arrange(graph, processor.isa, chosen.optimize, chosen.ram)
     program, arena = arrangement.program, arrangement.plan
@@ -187,9 +193,15 @@ def _options(given: Mapping[str, Any]) -> Options:
     chosen = Options(**{k: v for k, v in given.items() if v is not None})
     if chosen.optimize not in OPTIMIZE_FLAGS:
         raise AotError(f"unknown optimization goal {chosen.optimize!r}", f"choose from {', '.join(OPTIMIZE_FLAGS)}")
-    if chosen.precision != "int8":
-        raise AotError(f"precision {chosen.precision!r} is not supported", "int8 is the only precision so far")
+    if chosen.precision not in PRECISIONS:
+        raise AotError(f"precision {chosen.precision!r} is not supported", f"choose from {', '.join(PRECISIONS)}")
     return chosen
+
+
+def _method(options: Options, recipe: Recipe) -> str:
+    """How ranges are chosen: what is cut off to round the rest more finely pays for 8 bits only."""
+    eight = any(f.activations == "s8" for f in (recipe.default, *recipe.layers.values()))
+    return options.calibration if eight or options.calibration != DEFAULT_METHOD else "minmax"
 
 
 def _sizes(graph: Graph) -> None:
@@ -220,7 +232,7 @@ def _agree(graph: Graph, oracle: Oracle, samples: sample_data.Samples) -> None:
 
 def _golden(graph: Graph, sample: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
     """A quantized input and the output the twin computes for it."""
-    q = {n: quantize(x, graph.values[n].quant, *LIMITS["s8"]).astype(np.int8) for n, x in sample.items()}
+    q = {n: stored(x, graph.values[n].type) for n, x in sample.items()}
     return q, run_quantized(graph, q)
 
 

@@ -14,7 +14,7 @@ from aot.data import Samples
 from aot.errors import AotError
 from aot.interpret import walk_float, walk_quantized
 from aot.ir import Array
-from aot.numerics import LIMITS, dequantize, quantize
+from aot.numerics import real, stored
 from aot.oracle import Oracle
 
 #: Layer by layer comparison runs on this many samples at most; the outputs are compared on all of them.
@@ -71,7 +71,7 @@ def verify(net: Net, samples: Samples, progress: Callable[[int, int], None] | No
     elements = mismatches = 0
     first: str | None = None
     for i, x in enumerate(samples):
-        q = {n: quantize(a, graph.values[n].quant, *LIMITS["s8"]).astype(np.int8) for n, a in x.items()}
+        q = {n: stored(a, graph.values[n].type) for n, a in x.items()}
         twin = dict(walk_quantized(graph, q)) | q
         if i < LAYER_SAMPLES:
             known = all(s.site.output.name in twin for s in net.program.steps)
@@ -81,14 +81,14 @@ def verify(net: Net, samples: Samples, progress: Callable[[int, int], None] | No
             first = first or where
             for name, y in walk_float(net.float_graph, x):
                 if name in twin:
-                    noise.add(name, y, dequantize(twin[name], graph.values[name].quant))
+                    noise.add(name, y, real(twin[name], graph.values[name].type))
         expected, result = oracle.run(x), steps.run(q)
         for name in graph.outputs:
             wrong = int((result[name] != twin[name]).sum())
             elements, mismatches = elements + result[name].size, mismatches + wrong
             first = first or (f"output {name}" if wrong else None)
             floats[name].append(expected[name])
-            ours[name].append(dequantize(result[name], graph.values[name].quant).reshape(expected[name].shape))
+            ours[name].append(real(result[name], graph.values[name].type).reshape(expected[name].shape))
         if progress is not None:
             progress(i + 1, len(samples))
     main = graph.outputs[0]
@@ -107,9 +107,9 @@ def verify(net: Net, samples: Samples, progress: Callable[[int, int], None] | No
 def _compare_layers(net: Net, steps: host.Runner, q: Mapping[str, Array],
                     twin: Mapping[str, Array]) -> tuple[str | None, int, int]:
     """Name of the first layer whose bytes differ (if any), bytes compared, bytes that differ."""
-    sizes = [s.site.output.type.size for s in net.program.steps]
+    types = [s.site.output.type for s in net.program.steps]
     first, elements, mismatches = None, 0, 0
-    for step, result in zip(net.program.steps, steps.run_steps(q, sizes), strict=True):
+    for step, result in zip(net.program.steps, steps.run_steps(q, types), strict=True):
         wrong = int((result != twin[step.site.output.name].reshape(-1)).sum())
         if wrong and first is None:
             first = f"layer {step.function} from {' + '.join(step.site.node.origin)}"

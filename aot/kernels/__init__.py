@@ -33,8 +33,7 @@ def choose(site: Site) -> Kernel:
 
     Cost is in instructions; a byte of constants weighs as many as the user's goal says.
     """
-    made = [kind() for kind in KERNELS if kind.op == site.node.op.name and kind.feature in site.isa.features]
-    fitting = [kernel for kernel in made if kernel.fits(site)]
+    fitting = [kernel for kind in KERNELS if (kernel := kind()).computes(site)]
 
     def cost(kernel: SpecialKernel) -> float:
         return kernel.instructions(site) + PRICE[site.goal] * kernel.flash(site)

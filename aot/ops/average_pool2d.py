@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 
 from aot.builder import Builder
-from aot.ir import Array, TensorType
-from aot.numerics import Multipliers, multipliers, requantize
+from aot.ir import Array, TensorType, Value
+from aot.numerics import Multipliers, multipliers, requantize, span
 from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Shape, Site, apply_clamp, clamp_limits
 from aot.ops.mul import Mul
 from aot.ops.pool import read_pool, read_reduction
@@ -59,6 +59,12 @@ class AveragePool2d(Op):
         total = self.window.patches(x[0].astype(np.float64), 0.0).sum(axis=(3, 4))
         return apply_clamp(total / self._counts(*x[0].shape[1:3]), self.clamp).astype(np.float32)
 
+    @staticmethod
+    def _reach(site: Site) -> int:
+        """Largest distance of an input from its zero point."""
+        low, high = span(site.inputs[0].type)
+        return high - low if site.format == "s8" else max(-low, high)
+
     def _mult(self, site: Site) -> Multipliers:
         """Multipliers by number of elements, from 0 (never used: as for 1) to a full window."""
         full = self.window.kernel[0] * self.window.kernel[1]
@@ -66,7 +72,7 @@ class AveragePool2d(Op):
         used = np.unique(self._counts(*site.inputs[0].type.shape[1:3]))
         smallest = int(used.min())
         ratio = site.inputs[0].scale / site.output.scale
-        return multipliers(ratio / np.maximum(divisors, smallest), 255.0 * np.maximum(divisors, smallest))
+        return multipliers(ratio / np.maximum(divisors, smallest), self._reach(site) * np.maximum(divisors, smallest))
 
     def simulate(self, site: Site, *x: Array) -> Array:
         zero = site.inputs[0].zero
@@ -75,11 +81,21 @@ class AveragePool2d(Op):
         inside = self.window.counts(height, width)
         mult = self._mult(site)
         y = requantize(acc, Multipliers(mult.m[inside][..., None], mult.shift)) + site.output.zero
-        return np.asarray(np.clip(y, *clamp_limits(self.clamp, site.output)), np.int8)
+        return np.asarray(np.clip(y, *clamp_limits(self.clamp, site.output)), x[0].dtype)
 
     def prove(self, site: Site) -> int:
         full = self.window.kernel[0] * self.window.kernel[1]
-        return 31 - ((255 * full) << self._mult(site).shift).bit_length()
+        return 31 - ((self._reach(site) * full) << self._mult(site).shift).bit_length()
+
+    def output_limits(self, inputs: tuple[Value, ...], output: Value) -> tuple[int, int]:
+        low, high = clamp_limits(self.clamp, output)
+        return (max(low, output.zero) if span(inputs[0].type)[0] >= inputs[0].zero else low, high)
+
+    def error_bound(self, site: Site) -> float:
+        if site.format == "s8":
+            return 0.51
+        used = self._mult(site).m[np.unique(self._counts(*site.inputs[0].type.shape[1:3]))]
+        return 0.51 + 0.5 * max(map(abs, span(site.output.type))) / float(used.min())
 
     def dims(self, site: Site) -> dict[str, int]:
         x, y = site.inputs[0], site.output

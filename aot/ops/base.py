@@ -10,8 +10,8 @@ import numpy as np
 
 from aot.builder import Builder
 from aot.errors import AotError
-from aot.ir import Array, Node, Quant, TensorType, Value
-from aot.numerics import LIMITS, f32, quantize
+from aot.ir import FORMATS, Array, Node, Quant, TensorType, Value
+from aot.numerics import LIMITS, f32, quantize, span
 from aot.targets import Isa
 
 Shape = tuple[int, ...]
@@ -77,6 +77,11 @@ class Site:
     isa: Isa
     goal: str = "balanced"
 
+    @property
+    def format(self) -> str:
+        """The number format in which it computes: that of the output."""
+        return self.output.type.format
+
 
 @dataclass(frozen=True, eq=False)
 class Case:
@@ -104,6 +109,8 @@ class Op:
     headers: ClassVar[tuple[str, ...]] = ()
     #: Whether the output keeps the quantization of the first input (data movement, max).
     same_quant: ClassVar[bool] = False
+    #: Whether the output has one scale only, whatever the range and its readers.
+    fixed_quant: ClassVar[bool] = False
 
     # --- meaning -------------------------------------------------------------------------------------------------
 
@@ -130,12 +137,26 @@ class Op:
         """Quantization of the output for a calibrated range; operators with a fixed output scale ignore the range."""
         return affine(low, high, format)
 
-    def quantize_constants(self, inputs: tuple[Value, ...], output: Value, mean: Array) -> tuple[Value, ...]:
+    def output_limits(self, inputs: tuple[Value, ...], output: Value) -> tuple[int, int]:
+        """The smallest and largest integer which the output, of given quantization, can be."""
+        return span(output.type)
+
+    def reach(self, inputs: tuple[Value, ...], low: float, weights: str) -> float | None:
+        """How large 16-bit inputs should become, so that 32 bits hold sums of products with weights of that format.
+
+        ``inputs`` are float; ``low`` is the smallest number that the first one takes. None: as large as they can.
+        """
+        return None
+
+    def quantize_constants(self, inputs: tuple[Value, ...], output: Value, mean: Array,
+                           weights: str = "s8") -> tuple[Value, ...]:
         """The inputs with constants turned into integers. ``inputs`` that are computed are quantized already.
 
-        ``mean``: the calibrated mean of the first input along its last axis, for the correction of biases.
+        ``mean``: the calibrated mean of the first input along its last axis, for the correction of biases;
+        ``weights``: the format of weights.
         """
-        return tuple(v if v.data is None or v.type.format != "f32" else quantize_activation(v) for v in inputs)
+        return tuple(v if v.data is None or v.type.format != "f32" else quantize_activation(v, output.type.format)
+                     for v in inputs)
 
     # --- the integer kernel --------------------------------------------------------------------------------------
 
@@ -154,8 +175,21 @@ class Op:
         """
         return 0.51
 
+    def includes(self, site: Site) -> tuple[str, ...]:
+        """Those of the headers which this use needs: wide inputs bring their own."""
+        linear = len(site.inputs) == 3 or self.name == "softmax"
+        return (*self.headers, "aot_wide.h") if site.format == "s16" and linear else self.headers
+
+    def template(self, site: Site) -> str:
+        """The template: ``templates/<answer>.c.j2``."""
+        return self.name
+
     def dims(self, site: Site) -> dict[str, int]:
         """The named numbers of the C body."""
+        return {}
+
+    def numbers(self, site: Site) -> dict[str, float]:
+        """Those which are float32."""
         return {}
 
     def constants(self, site: Site) -> dict[str, Array]:
@@ -247,7 +281,8 @@ def affine(low: float, high: float, format: str) -> Quant:
     smallest = 1e-12
     qmin, qmax = LIMITS[format]
     if format == "s16":
-        return Quant((max(f32(max(-low, high) / qmax), smallest),))
+        largest = max(-low, high)
+        return Quant((f32((largest if largest >= smallest else 1.0) / qmax),))
     if high - low < smallest:
         return Quant((f32(1.0 / 255.0),), 0 if low == high else qmin)
     scale = f32((high - low) / (qmax - qmin))
@@ -259,13 +294,13 @@ def quantize_activation(value: Value, format: str = "s8") -> Value:
     """A float constant that takes an activation's place, quantized over its own range."""
     assert value.data is not None
     quant = affine(float(value.data.min(initial=0)), float(value.data.max(initial=0)), format)
-    data = quantize(value.data, quant, *LIMITS[format]).astype(np.int8 if format == "s8" else np.int16)
+    data = quantize(value.data, quant, *LIMITS[format]).astype(FORMATS[format])
     return Value(value.name, TensorType(format, value.type.shape, quant), data)
 
 
 def clamp_limits(clamp: Clamp, output: Value) -> tuple[int, int]:
     """The integer bounds of a fused activation in the output's quantization."""
-    low, high = LIMITS[output.type.format]
+    low, high = span(output.type)
     bounds = [int(quantize(b, output.quant, low, high)) if b is not None else None for b in clamp]
     return (low if bounds[0] is None else bounds[0], high if bounds[1] is None else bounds[1])
 

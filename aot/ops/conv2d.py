@@ -12,14 +12,29 @@ from aot.builder import Builder
 from aot.errors import AotError
 from aot.ir import Array, TensorType, Value
 from aot.numerics import Multipliers, assert_int32
-from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Overlap, Rows, Shape, Site, Strip, apply_clamp
+from aot.ops.base import (
+    NO_CLAMP,
+    Case,
+    Clamp,
+    OnnxNode,
+    Op,
+    Overlap,
+    Rows,
+    Shape,
+    Site,
+    Strip,
+    apply_clamp,
+    clamp_limits,
+)
 from aot.ops.depthwise_conv2d import DepthwiseConv2d
 from aot.ops.linear import (
     accumulator_bound,
+    balanced_reach,
     channel_multipliers,
     finish,
     folded_bias,
     headroom,
+    linear_error_bound,
     output_dims,
     quantize_weights,
 )
@@ -93,9 +108,10 @@ class Conv2d(Op):
     def reference(self, *x: Array) -> Array:
         return apply_clamp(self._sums(x[0], x[1], 0.0) + x[2], self.clamp)
 
-    def quantize_constants(self, inputs: tuple[Value, ...], output: Value, mean: Array) -> tuple[Value, ...]:
+    def quantize_constants(self, inputs: tuple[Value, ...], output: Value, mean: Array,
+                           weights: str = "s8") -> tuple[Value, ...]:
         x, w, b = inputs
-        return quantize_weights(x, w, b, output, 0, lambda e: self._mean(e, mean))
+        return quantize_weights(x, w, b, output, 0, lambda e: self._mean(e, mean), weights)
 
     def _mean(self, weights: Array, mean: Array) -> Array:
         """Mean output per channel for inputs with these channel means; what padding does at the border is left out."""
@@ -112,11 +128,22 @@ class Conv2d(Op):
         """Largest possible absolute sum per output channel."""
         w = site.inputs[1].data
         assert w is not None
-        return accumulator_bound(self.bias(site), np.abs(w.astype(np.int64)).sum(axis=(1, 2, 3)))
+        return accumulator_bound(site.inputs[0], self.bias(site), w, 0)
 
     def multipliers(self, site: Site) -> Multipliers:
         """What brings each output channel to the output's scale."""
         return channel_multipliers(site, self.bound(site))
+
+    def output_limits(self, inputs: tuple[Value, ...], output: Value) -> tuple[int, int]:
+        return clamp_limits(self.clamp, output)
+
+    def reach(self, inputs: tuple[Value, ...], low: float, weights: str) -> float | None:
+        w = inputs[1].data
+        assert w is not None
+        return balanced_reach(w, 0, low, weights)
+
+    def error_bound(self, site: Site) -> float:
+        return linear_error_bound(site, self.multipliers(site))
 
     def prove(self, site: Site) -> int:
         return headroom(self.bound(site))
@@ -127,6 +154,15 @@ class Conv2d(Op):
         acc = acc.astype(np.int64) + self.bias(site)
         assert_int32(acc, site.node.name)
         return finish(acc, self.multipliers(site), site, self.clamp)
+
+    def template(self, site: Site) -> str:
+        return self.name if site.format == "s8" else f"{self.name}.{site.format}"
+
+    def _direct(self, site: Site) -> bool:
+        """Whether an output pixel needs the channels of one input pixel and no others, in order."""
+        window = self.window
+        return (window.kernel == (1, 1) and window.stride == (1, 1) and not any(window.pads) and self.groups == 1
+                and site.format != "s8")
 
     def _depth(self, site: Site) -> tuple[int, int]:
         """Elements of one sum, and the same padded to the instruction set's block."""
@@ -140,11 +176,12 @@ class Conv2d(Op):
     def dims(self, site: Site) -> dict[str, int]:
         x, w, _ = site.inputs
         k, padded = self._depth(site)
+        own = {"PADDED_DEPTH": padded} if site.format == "s8" else {"DIRECT": int(self._direct(site))}
         out = site.output.type.shape
         return {
             **self.window.dims(x.type.shape, out),
             "GROUPS": self.groups, "GROUP_IN_C": w.type.shape[3], "GROUP_OUT_C": out[3] // self.groups,
-            "PIXELS": out[1] * out[2], "DEPTH": k, "PADDED_DEPTH": padded,
+            "PIXELS": out[1] * out[2], "DEPTH": k, **own,
             "IN_ZERO": x.zero, **output_dims(site, self.multipliers(site), self.clamp),
         }
 
@@ -152,15 +189,21 @@ class Conv2d(Op):
         w = site.inputs[1].data
         assert w is not None
         k, padded = self._depth(site)
-        rows = np.pad(w.reshape(w.shape[0], k), ((0, 0), (0, padded - k)))
+        rows = w.reshape(w.shape[0], k)
+        if site.format == "s8":
+            rows = np.pad(rows, ((0, 0), (0, padded - k)))
         mult = self.multipliers(site)
         return {"weights": rows, "bias": self.bias(site), "multipliers": mult.m.astype(np.int32)}
 
     def scratch(self, site: Site) -> int:
+        if site.format != "s8":
+            return 0 if self._direct(site) else 2 * site.inputs[0].type.itemsize * self._depth(site)[0]
         return 2 * site.isa.tile * self._depth(site)[1]
 
     def overlap(self, site: Site, index: int) -> Overlap | None:
-        return self.tiled_overlap(site, index, site.isa.tile)
+        if self._direct(site):  # pixels are read where they lie, until all their outputs are written
+            return None
+        return self.tiled_overlap(site, index, site.isa.tile if site.format == "s8" else 2)
 
     def tiled_overlap(self, site: Site, index: int, tile: int) -> Overlap | None:
         """For kernels that take ``tile`` pixels at a time, in order, and read all their inputs before they write."""
@@ -172,9 +215,11 @@ class Conv2d(Op):
         x = np.maximum(np.arange(ow) * self.window.stride[1] - self.window.pads[1], 0)
         first = ((np.minimum(y, height)[:, None] * width + np.minimum(x, width)[None, :]) * in_c).reshape(-1)
         ends = np.minimum(np.arange(tile, oh * ow + tile, tile), oh * ow)
-        needed = np.minimum.accumulate(first[::-1])[::-1]  # lowest byte which this pixel or a later one reads
+        needed = np.minimum.accumulate(first[::-1])[::-1]  # lowest element which this pixel or a later one reads
         live = ends[:-1]
-        return Overlap(int((live * out_c - needed[live]).max(initial=-height * width * in_c)))
+        before, after = site.inputs[0].type.itemsize, site.output.type.itemsize
+        distances = after * live * out_c - before * needed[live]
+        return Overlap(int(distances.max(initial=-before * height * width * in_c)))
 
     @classmethod
     def cases(cls) -> Iterator[Case]:

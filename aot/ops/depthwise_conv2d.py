@@ -10,13 +10,15 @@ import numpy as np
 
 from aot.ir import Array, TensorType, Value
 from aot.numerics import Multipliers, assert_int32
-from aot.ops.base import NO_CLAMP, Case, Clamp, Op, Overlap, Rows, Shape, Site, Strip, apply_clamp
+from aot.ops.base import NO_CLAMP, Case, Clamp, Op, Overlap, Rows, Shape, Site, Strip, apply_clamp, clamp_limits
 from aot.ops.linear import (
     accumulator_bound,
+    balanced_reach,
     channel_multipliers,
     finish,
     folded_bias,
     headroom,
+    linear_error_bound,
     output_dims,
     quantize_weights,
 )
@@ -50,10 +52,11 @@ class DepthwiseConv2d(Op):
     def reference(self, *x: Array) -> Array:
         return apply_clamp(self._sums(x[0], x[1], 0.0) + x[2], self.clamp).astype(np.float32)
 
-    def quantize_constants(self, inputs: tuple[Value, ...], output: Value, mean: Array) -> tuple[Value, ...]:
+    def quantize_constants(self, inputs: tuple[Value, ...], output: Value, mean: Array,
+                           weights: str = "s8") -> tuple[Value, ...]:
         x, w, b = inputs
         means = np.repeat(mean, w.type.shape[2] // mean.size)
-        return quantize_weights(x, w, b, output, 2, lambda e: e.sum(axis=(0, 1)) * means)
+        return quantize_weights(x, w, b, output, 2, lambda e: e.sum(axis=(0, 1)) * means, weights)
 
     def bias(self, site: Site) -> Array:
         """Bias per output channel with the input's zero point folded in."""
@@ -65,11 +68,22 @@ class DepthwiseConv2d(Op):
         """Largest possible absolute sum per output channel."""
         w = site.inputs[1].data
         assert w is not None
-        return accumulator_bound(self.bias(site), np.abs(w.astype(np.int64)).sum(axis=(0, 1)))
+        return accumulator_bound(site.inputs[0], self.bias(site), w, 2)
 
     def multipliers(self, site: Site) -> Multipliers:
         """What brings each output channel to the output's scale."""
         return channel_multipliers(site, self.bound(site))
+
+    def output_limits(self, inputs: tuple[Value, ...], output: Value) -> tuple[int, int]:
+        return clamp_limits(self.clamp, output)
+
+    def reach(self, inputs: tuple[Value, ...], low: float, weights: str) -> float | None:
+        w = inputs[1].data
+        assert w is not None
+        return balanced_reach(w, 2, low, weights)
+
+    def error_bound(self, site: Site) -> float:
+        return linear_error_bound(site, self.multipliers(site))
 
     def prove(self, site: Site) -> int:
         return headroom(self.bound(site))
@@ -111,7 +125,7 @@ class DepthwiseConv2d(Op):
 
     def scratch(self, site: Site) -> int:
         height, width = self._plane(site)
-        return height * width
+        return -(-height * width * site.inputs[0].type.itemsize // 4) * 4 if site.format != "s8" else height * width
 
     def overlap(self, site: Site, index: int) -> Overlap | None:
         # A channel is copied to the scratch plane before its outputs are written, and nothing else is touched.

@@ -12,13 +12,15 @@ from aot.builder import Builder
 from aot.errors import AotError
 from aot.ir import Array, TensorType, Value
 from aot.numerics import Multipliers, assert_int32
-from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Shape, Site, apply_clamp
+from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Shape, Site, apply_clamp, clamp_limits
 from aot.ops.linear import (
     accumulator_bound,
+    balanced_reach,
     channel_multipliers,
     finish,
     folded_bias,
     headroom,
+    linear_error_bound,
     output_dims,
     quantize_weights,
 )
@@ -75,9 +77,10 @@ class FullyConnected(Op):
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused by its name later
             return apply_clamp(x[0] @ x[1].T + x[2], self.clamp)
 
-    def quantize_constants(self, inputs: tuple[Value, ...], output: Value, mean: Array) -> tuple[Value, ...]:
+    def quantize_constants(self, inputs: tuple[Value, ...], output: Value, mean: Array,
+                           weights: str = "s8") -> tuple[Value, ...]:
         x, w, b = inputs
-        return quantize_weights(x, w, b, output, 0, lambda e: e @ mean)
+        return quantize_weights(x, w, b, output, 0, lambda e: e @ mean, weights)
 
     def bias(self, site: Site) -> Array:
         """Bias per output channel with the input's zero point folded in."""
@@ -89,11 +92,22 @@ class FullyConnected(Op):
         """Largest possible absolute sum per output channel."""
         w = site.inputs[1].data
         assert w is not None
-        return accumulator_bound(self.bias(site), np.abs(w.astype(np.int64)).sum(axis=1))
+        return accumulator_bound(site.inputs[0], self.bias(site), w, 0)
 
     def multipliers(self, site: Site) -> Multipliers:
         """What brings each output channel to the output's scale."""
         return channel_multipliers(site, self.bound(site))
+
+    def output_limits(self, inputs: tuple[Value, ...], output: Value) -> tuple[int, int]:
+        return clamp_limits(self.clamp, output)
+
+    def reach(self, inputs: tuple[Value, ...], low: float, weights: str) -> float | None:
+        w = inputs[1].data
+        assert w is not None
+        return balanced_reach(w, 0, low, weights)
+
+    def error_bound(self, site: Site) -> float:
+        return linear_error_bound(site, self.multipliers(site))
 
     def prove(self, site: Site) -> int:
         return headroom(self.bound(site))

@@ -7,38 +7,89 @@ from collections.abc import Callable
 import numpy as np
 
 from aot.errors import AotError
-from aot.ir import Array, Quant, TensorType, Value
-from aot.numerics import INT32_MAX, Multipliers, dequantize, multipliers, quantize, requantize, round_half_up
+from aot.ir import FORMATS, Array, Quant, TensorType, Value
+from aot.numerics import (
+    INT16_MAX,
+    INT32_MAX,
+    WEIGHT_LIMITS,
+    Multipliers,
+    dequantize,
+    multipliers,
+    quantize,
+    requantize,
+    round_half_up,
+    span,
+)
 from aot.ops.base import Clamp, Site, clamp_limits
 
 
 def quantize_weights(x: Value, w: Value, b: Value, y: Value, axis: int,
-                     mean_output: Callable[[Array], Array]) -> tuple[Value, Value, Value]:
-    """Float weights and bias to int8 (symmetric, one scale per output channel) and int32.
+                     mean_output: Callable[[Array], Array], format: str = "s8") -> tuple[Value, Value, Value]:
+    """Float weights and bias to integers of a format (symmetric, one scale per output channel) and int32.
 
     ``mean_output`` gives the mean output per channel for weights like these (without bias); what rounding the weights
     shifts it by is taken out of the bias. Source: Nagel et al., "Data-Free Quantization Through Weight Equalization
     and Bias Correction", section 4.2.
 
-    A channel's scale is the finest that holds its weights in [-127, 127], but not so fine that its bias would leave
+    A channel's scale is the finest that holds its weights in the format (int8: [-127, 127]), but not so fine that its bias would leave
     2**29 or its multiplier would have fewer than 16 bits: such a channel contributes less than 2**-9 of an output
-    step per input, so nothing visible is lost.
+    step per input, so nothing visible is lost. With 16-bit inputs it is not so fine either that a sum could leave 32
+    bits.
     """
     assert w.data is not None and b.data is not None
     others = tuple(i for i in range(w.data.ndim) if i != axis)
     largest = np.abs(w.data).max(axis=others, initial=0).astype(np.float64)
     bias = np.abs(b.data).astype(np.float64)
-    scale = np.maximum.reduce([largest / 127, bias / (x.scale * 2.0**29),
+    limit = WEIGHT_LIMITS[format]
+    scale = np.maximum.reduce([largest / limit, _provable(x, w.data, bias, axis), bias / (x.scale * 2.0**29),
                                np.full_like(largest, y.scale / x.scale * 2.0**-17)])
     scale = np.maximum(scale, np.finfo(np.float32).tiny)
     quant = Quant(tuple(float(s) for s in scale), 0, axis)
-    weights = quantize(w.data, quant, -127, 127).astype(np.int8)
+    weights = quantize(w.data, quant, -limit, limit).astype(FORMATS[format])
     error = dequantize(weights, quant).astype(np.float64) - w.data
     corrected = b.data.astype(np.float64) - mean_output(error)
     biases = round_half_up(corrected / (x.scale * scale))
     bias_quant = Quant(tuple(float(s) for s in x.scale * scale), 0, 0)
-    return (x, Value(w.name, TensorType("s8", w.type.shape, quant), weights),
+    return (x, Value(w.name, TensorType(format, w.type.shape, quant), weights),
             Value(b.name, TensorType("s32", b.type.shape, bias_quant), biases.astype(np.int32)))
+
+
+def _provable(x: Value, w: Array, bias: Array, axis: int) -> Array:
+    """The finest scale of each channel's weights with which no sum can leave 32 bits, however they are rounded."""
+    if x.type.format == "s8":  # as wide as the format, with room for sums of a hundred thousand products
+        return np.zeros(w.shape[axis])
+    low, high = span(x.type)
+    rows = np.moveaxis(w, axis, 0).reshape(w.shape[axis], -1).astype(np.float64)
+    rounding = max(-low, high) * rows.shape[1] / 2
+    room = max(INT32_MAX - rounding - 2.0, 1.0)
+    return np.asarray((_largest_sum(rows, low, high) + bias / x.scale) * (1 + 1e-6) / room)
+
+
+def _largest_sum(rows: Array, low: int, high: int) -> Array:
+    """Largest ``|sum|`` of each row of weights times inputs from ``low`` to ``high``."""
+    positive, negative = np.maximum(rows, 0).sum(axis=1), np.maximum(-rows, 0).sum(axis=1)
+    return np.asarray(np.maximum(positive * high - negative * low, negative * high - positive * low))
+
+
+def balanced_reach(w: Array, axis: int, low: float, format: str) -> float:
+    """How large 16-bit inputs should become, so that little is lost by rounding them and weights of ``format``.
+
+    32 bits are shared: with inputs up to R and a scale s of a channel's weights, R * sum |w| / s must stay below 2**31.
+    Rounding inputs makes an error whose square is in proportion to ``range**2 / R**2 * sum w**2``, rounding weights one
+    in proportion to ``K * mean(x**2) * s**2``; R is where the two are equal for all channels together. An input's mean
+    square is taken as a 64th of its range's.
+    """
+    rows = np.moveaxis(w, axis, 0).reshape(w.shape[axis], -1).astype(np.float64)
+    sums = _largest_sum(rows, 0 if low >= 0 else -1, 1)
+    if not np.any(sums):
+        return float(INT16_MAX)
+    if format == "s16":
+        fourth = 64 * 2.0**62 * float((rows**2).sum()) / (rows.shape[1] * float((sums**2).sum()))
+        best = fourth**0.25
+    else:
+        steps = sums / np.maximum(np.abs(rows).max(axis=1), np.finfo(np.float32).tiny) * WEIGHT_LIMITS[format]
+        best = 0.98 * 2.0**31 / float((steps + rows.shape[1] / 2).max())
+    return float(np.clip(best, 1023, INT16_MAX))
 
 
 def folded_bias(x: Value, b: Value, weight_sums: Array) -> Array:
@@ -51,9 +102,21 @@ def folded_bias(x: Value, b: Value, weight_sums: Array) -> Array:
     return folded.astype(np.int32)
 
 
-def accumulator_bound(bias: Array, weight_magnitudes: Array) -> Array:
-    """Largest ``|accumulator|`` per output channel for int8 inputs: ``|bias| + 128 * sum |w|``."""
-    return np.abs(bias.astype(np.int64)) + 128 * weight_magnitudes.astype(np.int64)
+def accumulator_bound(x: Value, bias: Array, w: Array, axis: int) -> Array:
+    """Largest ``|accumulator|`` per output channel: ``|bias| + 128 * sum |w|`` for int8 inputs."""
+    low, high = span(x.type)
+    if x.type.format == "s8":
+        low, high = -128, 128
+    rows = np.moveaxis(w, axis, 0).reshape(w.shape[axis], -1).astype(np.int64)
+    return np.asarray(np.abs(bias.astype(np.int64)) + _largest_sum(rows, low, high))
+
+
+def linear_error_bound(site: Site, mult: Multipliers) -> float:
+    """Half a step for the rounding, and what the multipliers' own rounding adds, in output steps."""
+    if site.format == "s8":
+        return 0.51
+    reach = float(max(map(abs, span(site.output.type))))
+    return 0.51 + 0.5 * reach / max(float(mult.m.min(initial=INT32_MAX)), 1.0)
 
 
 def headroom(bound: Array) -> int:
@@ -72,9 +135,9 @@ def channel_multipliers(site: Site, bound: Array) -> Multipliers:
 
 
 def finish(acc: Array, mult: Multipliers, site: Site, clamp: Clamp) -> Array:
-    """Accumulators to int8 outputs: requantize, add the zero point, clamp."""
+    """Accumulators to outputs: requantize, add the zero point, clamp."""
     low, high = clamp_limits(clamp, site.output)
-    return np.asarray(np.clip(requantize(acc, mult) + site.output.zero, low, high), np.int8)
+    return np.asarray(np.clip(requantize(acc, mult) + site.output.zero, low, high), FORMATS[site.format])
 
 
 def output_dims(site: Site, mult: Multipliers, clamp: Clamp) -> dict[str, int]:

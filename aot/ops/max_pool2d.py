@@ -10,6 +10,7 @@ import numpy as np
 
 from aot.builder import Builder
 from aot.ir import Array, TensorType
+from aot.numerics import LIMITS
 from aot.ops.base import Case, OnnxNode, Op, Rows, Shape, Site, Strip
 from aot.ops.pool import read_pool, read_reduction
 from aot.ops.window import Window
@@ -37,14 +38,17 @@ class MaxPool2d(Op):
         return np.asarray(self.window.patches(x[0], -np.inf).max(axis=(3, 4)))
 
     def simulate(self, site: Site, *x: Array) -> Array:
-        return np.asarray(self.window.patches(x[0], -128).max(axis=(3, 4)))
+        return np.asarray(self.window.patches(x[0], self._lowest(site)).max(axis=(3, 4)))
+
+    def _lowest(self, site: Site) -> int:
+        return LIMITS[site.format][0]
 
     def strip(self, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows) -> Strip | None:
         found = self.window.strip(inputs[0].shape[1], rows)
         return None if found is None else Strip(replace(self, window=found[0]), (found[1],))
 
     def dims(self, site: Site) -> dict[str, int]:
-        return {**self.window.dims(site.inputs[0].type.shape, site.output.type.shape), "LOWEST": -128}
+        return {**self.window.dims(site.inputs[0].type.shape, site.output.type.shape), "LOWEST": self._lowest(site)}
 
     @classmethod
     def cases(cls) -> Iterator[Case]:

@@ -10,8 +10,8 @@ import numpy as np
 
 from aot.builder import Builder
 from aot.errors import AotError
-from aot.ir import Array, TensorType
-from aot.numerics import LIMITS, quantize
+from aot.ir import Array, TensorType, Value
+from aot.numerics import LIMITS, quantize, span
 from aot.ops.base import Case, OnnxNode, Op, Shape, Site
 from aot.ops.strided import collapse, row_major
 
@@ -62,7 +62,13 @@ class Pad(Op):
         return self._pad(x[0], self.value)
 
     def _fill(self, site: Site) -> int:
-        return int(quantize(self.value, site.output.quant, *LIMITS["s8"]))
+        return int(quantize(self.value, site.output.quant, *span(site.output.type)))
+
+    def output_limits(self, inputs: tuple[Value, ...], output: Value) -> tuple[int, int]:
+        low, high = span(output.type)
+        reach = max(-low, high)
+        fill = int(quantize(self.value, output.quant, max(-reach, LIMITS[output.type.format][0]), reach))
+        return min(low, fill), max(high, fill)
 
     def simulate(self, site: Site, *x: Array) -> Array:
         return self._pad(x[0], self._fill(site))
