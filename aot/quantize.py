@@ -70,7 +70,8 @@ def quantize(graph: Graph, calibration: Calibration, recipe: Recipe | None = Non
                 limits = node.op.output_limits(inputs, Value(node.output, kind))
                 kind = replace(kind, limits=None if limits == LIMITS[format] else limits)
             out = Value(node.output, kind)
-            constants = node.op.quantize_constants(inputs, out, _mean(calibration, inputs[0]), formats.weights)
+            constants = node.op.quantize_constants(inputs, out, _mean(calibration, values[node.inputs[0]]),
+                                                   formats.weights)
         except AotError as error:
             raise error.at(f"{node.op.name} from {' + '.join(node.origin)}") from error
         names = []

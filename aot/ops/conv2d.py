@@ -158,12 +158,6 @@ class Conv2d(Op):
     def template(self, site: Site) -> str:
         return self.name if site.format == "s8" else f"{self.name}.{site.format}"
 
-    def _direct(self, site: Site) -> bool:
-        """Whether an output pixel needs the channels of one input pixel and no others, in order."""
-        window = self.window
-        return (window.kernel == (1, 1) and window.stride == (1, 1) and not any(window.pads) and self.groups == 1
-                and site.format != "s8")
-
     def _depth(self, site: Site) -> tuple[int, int]:
         """Elements of one sum, and the same padded to the instruction set's block."""
         k = site.inputs[1].type.size // site.inputs[1].type.shape[0]
@@ -176,7 +170,7 @@ class Conv2d(Op):
     def dims(self, site: Site) -> dict[str, int]:
         x, w, _ = site.inputs
         k, padded = self._depth(site)
-        own = {"PADDED_DEPTH": padded} if site.format == "s8" else {"DIRECT": int(self._direct(site))}
+        own = {"PADDED_DEPTH": padded} if site.format == "s8" else {}
         out = site.output.type.shape
         return {
             **self.window.dims(x.type.shape, out),
@@ -197,12 +191,10 @@ class Conv2d(Op):
 
     def scratch(self, site: Site) -> int:
         if site.format != "s8":
-            return 0 if self._direct(site) else 2 * site.inputs[0].type.itemsize * self._depth(site)[0]
+            return 2 * site.inputs[0].type.itemsize * self._depth(site)[0]
         return 2 * site.isa.tile * self._depth(site)[1]
 
     def overlap(self, site: Site, index: int) -> Overlap | None:
-        if self._direct(site):  # pixels are read where they lie, until all their outputs are written
-            return None
         return self.tiled_overlap(site, index, site.isa.tile if site.format == "s8" else 2)
 
     def tiled_overlap(self, site: Site, index: int, tile: int) -> Overlap | None:

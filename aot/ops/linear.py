@@ -31,7 +31,7 @@ def quantize_weights(x: Value, w: Value, b: Value, y: Value, axis: int,
     shifts it by is taken out of the bias. Source: Nagel et al., "Data-Free Quantization Through Weight Equalization
     and Bias Correction", section 4.2.
 
-    A channel's scale is the finest that holds its weights in the format (int8: [-127, 127]), but not so fine that its bias would leave
+    A channel's scale is the finest that holds its weights in [-127, 127] (int8), but not so fine that its bias would leave
     2**29 or its multiplier would have fewer than 16 bits: such a channel contributes less than 2**-9 of an output
     step per input, so nothing visible is lost. With 16-bit inputs it is not so fine either that a sum could leave 32
     bits.
