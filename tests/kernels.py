@@ -22,6 +22,9 @@ from aot.recipe import Formats, Recipe
 from aot.targets import TARGETS, Target
 
 
+INT8 = Formats()
+
+
 @dataclass(frozen=True, eq=False)
 class Project:
     """A generated project with inputs (quantized, with extremes among them) and the twin's outputs."""
@@ -64,7 +67,7 @@ def wrapped(case: Case) -> Graph:
 
 def project(graph: Graph, target: Target = TARGETS["c99"], name: str = "case", seed: int = 0, spread: float = 1.0,
             samples: int = 6, optimize: str = "balanced", calibration: Calibration | None = None,
-            place: Callable[[Program], Plan] | None = None, formats: Formats = Formats()) -> Project:
+            place: Callable[[Program], Plan] | None = None, formats: Formats = INT8) -> Project:
     """Calibrate on random data, quantize and generate; extreme inputs come on top of the random ones.
 
     A given ``calibration`` is taken instead; ``place`` makes the memory plan instead of the planner; ``formats`` are
@@ -137,7 +140,8 @@ def steps_from_reference(made: Project, sample: int = 0) -> tuple[float, float]:
         return (q.astype(np.float64) - value.quant.zero) * scale
 
     exact = node.op.reference(*(exactly(q, v) for q, v in zip(given, values, strict=True)))
-    ideal = np.clip(np.where(np.isnan(exact), 0.0, exact) / quant.scale[0] + quant.zero, *span(made.graph.values[node.output].type))
+    ideal = np.clip(np.where(np.isnan(exact), 0.0, exact) / quant.scale[0] + quant.zero,
+                    *span(made.graph.values[node.output].type))
     return (float(np.abs(ideal - made.outputs[sample][node.output]).max(initial=0)),
             node.op.error_bound(site(made.graph, node)))
 

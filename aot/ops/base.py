@@ -177,6 +177,8 @@ class Op:
 
     def includes(self, site: Site) -> tuple[str, ...]:
         """Those of the headers which this use needs: wide inputs bring their own."""
+        if len(site.inputs) == 3 and site.inputs[1].type.format == "s4":
+            return (*self.headers, "aot_nibble.h")
         linear = len(site.inputs) == 3 or self.name == "softmax"
         return (*self.headers, "aot_wide.h") if site.format == "s16" and linear else self.headers
 

@@ -28,6 +28,7 @@ from aot.ops.base import (
 )
 from aot.ops.depthwise_conv2d import DepthwiseConv2d
 from aot.ops.linear import (
+    ORDER,
     accumulator_bound,
     balanced_reach,
     channel_multipliers,
@@ -35,7 +36,9 @@ from aot.ops.linear import (
     folded_bias,
     headroom,
     linear_error_bound,
+    nibbles,
     output_dims,
+    packed,
     quantize_weights,
 )
 from aot.ops.window import Window, from_nhwc, read_window, to_nhwc
@@ -156,6 +159,8 @@ class Conv2d(Op):
         return finish(acc, self.multipliers(site), site, self.clamp)
 
     def template(self, site: Site) -> str:
+        if packed(site):
+            return f"{self.name}.s4"
         return self.name if site.format == "s8" else f"{self.name}.{site.format}"
 
     def _depth(self, site: Site) -> tuple[int, int]:
@@ -171,6 +176,8 @@ class Conv2d(Op):
         x, w, _ = site.inputs
         k, padded = self._depth(site)
         own = {"PADDED_DEPTH": padded} if site.format == "s8" else {}
+        if packed(site):
+            own = {"BLOCKS": -(-k // 8)}
         out = site.output.type.shape
         return {
             **self.window.dims(x.type.shape, out),
@@ -184,18 +191,23 @@ class Conv2d(Op):
         assert w is not None
         k, padded = self._depth(site)
         rows = w.reshape(w.shape[0], k)
-        if site.format == "s8":
+        if packed(site):
+            rows = nibbles(rows, 8, ORDER)
+        elif site.format == "s8":
             rows = np.pad(rows, ((0, 0), (0, padded - k)))
         mult = self.multipliers(site)
         return {"weights": rows, "bias": self.bias(site), "multipliers": mult.m.astype(np.int32)}
 
     def scratch(self, site: Site) -> int:
+        k = self._depth(site)[0]
+        if packed(site):
+            return 2 * 2 * 8 * -(-k // 8)
         if site.format != "s8":
-            return 2 * site.inputs[0].type.itemsize * self._depth(site)[0]
+            return 2 * site.inputs[0].type.itemsize * k
         return 2 * site.isa.tile * self._depth(site)[1]
 
     def overlap(self, site: Site, index: int) -> Overlap | None:
-        return self.tiled_overlap(site, index, site.isa.tile if site.format == "s8" else 2)
+        return self.tiled_overlap(site, index, 2 if site.format != "s8" or packed(site) else site.isa.tile)
 
     def tiled_overlap(self, site: Site, index: int, tile: int) -> Overlap | None:
         """For kernels that take ``tile`` pixels at a time, in order, and read all their inputs before they write."""

@@ -19,7 +19,9 @@ from aot.ops.linear import (
     folded_bias,
     headroom,
     linear_error_bound,
+    nibbles,
     output_dims,
+    packed,
     quantize_weights,
 )
 from aot.ops.window import Window
@@ -112,7 +114,9 @@ class DepthwiseConv2d(Op):
             "FILTERS": out[3] // x.type.shape[3], "PLANE_H": plane_h, "PLANE_W": plane_w,
             "COPY_H": min(x.type.shape[1], plane_h - self.window.pads[0]),
             "COPY_W": min(x.type.shape[2], plane_w - self.window.pads[1]),
-            "IN_ZERO": x.zero, **output_dims(site, self.multipliers(site), self.clamp),
+            "IN_ZERO": x.zero,
+            **({"PACKED": -(-self.window.kernel[0] * self.window.kernel[1] // 2)} if packed(site) else {}),
+            **output_dims(site, self.multipliers(site), self.clamp),
         }
 
     def constants(self, site: Site) -> dict[str, Array]:
@@ -120,12 +124,14 @@ class DepthwiseConv2d(Op):
         assert w is not None
         mult = self.multipliers(site)
         # one filter after the other: the kernel works channel by channel
-        return {"weights": np.ascontiguousarray(w.transpose(2, 0, 1)).reshape(w.shape[2], -1),
+        rows = np.ascontiguousarray(w.transpose(2, 0, 1)).reshape(w.shape[2], -1)
+        return {"weights": nibbles(rows, 2, (0, 1)) if packed(site) else rows,
                 "bias": self.bias(site), "multipliers": mult.m.astype(np.int32)}
 
     def scratch(self, site: Site) -> int:
         height, width = self._plane(site)
-        return -(-height * width * site.inputs[0].type.itemsize // 4) * 4 if site.format != "s8" else height * width
+        one = self.window.kernel[0] * self.window.kernel[1] if packed(site) else 0
+        return height * width * site.inputs[0].type.itemsize + one
 
     def overlap(self, site: Site, index: int) -> Overlap | None:
         # A channel is copied to the scratch plane before its outputs are written, and nothing else is touched.

@@ -14,6 +14,7 @@ from aot.ir import Array, TensorType, Value
 from aot.numerics import Multipliers, assert_int32
 from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Shape, Site, apply_clamp, clamp_limits
 from aot.ops.linear import (
+    ORDER,
     accumulator_bound,
     balanced_reach,
     channel_multipliers,
@@ -21,7 +22,9 @@ from aot.ops.linear import (
     folded_bias,
     headroom,
     linear_error_bound,
+    nibbles,
     output_dims,
+    packed,
     quantize_weights,
 )
 from aot.ops.transpose import Transpose
@@ -118,15 +121,22 @@ class FullyConnected(Op):
         assert_int32(acc, site.node.name)
         return finish(acc, self.multipliers(site), site, self.clamp)
 
+    def template(self, site: Site) -> str:
+        return f"{self.name}.s4" if packed(site) else self.name
+
+    def scratch(self, site: Site) -> int:
+        return 2 * 8 * -(-site.inputs[1].type.shape[1] // 8) if packed(site) else 0
+
     def dims(self, site: Site) -> dict[str, int]:
         w = site.inputs[1].type.shape
         return {"ROWS": site.output.type.size // w[0], "IN_LENGTH": w[1], "OUT_LENGTH": w[0],
+                **({"BLOCKS": -(-w[1] // 8)} if packed(site) else {}),
                 **output_dims(site, self.multipliers(site), self.clamp)}
 
     def constants(self, site: Site) -> dict[str, Array]:
         w = site.inputs[1].data
         assert w is not None
-        return {"weights": w, "bias": self.bias(site),
+        return {"weights": nibbles(w, 8, ORDER) if packed(site) else w, "bias": self.bias(site),
                 "multipliers": self.multipliers(site).m.astype(np.int32)}
 
     @classmethod

@@ -31,8 +31,8 @@ def quantize_weights(x: Value, w: Value, b: Value, y: Value, axis: int,
     shifts it by is taken out of the bias. Source: Nagel et al., "Data-Free Quantization Through Weight Equalization
     and Bias Correction", section 4.2.
 
-    A channel's scale is the finest that holds its weights in [-127, 127] (int8), but not so fine that its bias would leave
-    2**29 or its multiplier would have fewer than 16 bits: such a channel contributes less than 2**-9 of an output
+    A channel's scale is the finest that holds its weights in [-127, 127] (int8), but not so fine that its bias would
+    leave 2**29 or its multiplier would have fewer than 16 bits: such a channel contributes less than 2**-9 of an output
     step per input, so nothing visible is lost. With 16-bit inputs it is not so fine either that a sum could leave 32
     bits.
     """
@@ -41,6 +41,8 @@ def quantize_weights(x: Value, w: Value, b: Value, y: Value, axis: int,
     largest = np.abs(w.data).max(axis=others, initial=0).astype(np.float64)
     bias = np.abs(b.data).astype(np.float64)
     limit = WEIGHT_LIMITS[format]
+    if format == "s4":
+        largest = _least_error(w.data, axis, limit)
     scale = np.maximum.reduce([largest / limit, _provable(x, w.data, bias, axis), bias / (x.scale * 2.0**29),
                                np.full_like(largest, y.scale / x.scale * 2.0**-17)])
     scale = np.maximum(scale, np.finfo(np.float32).tiny)
@@ -60,8 +62,8 @@ def _provable(x: Value, w: Array, bias: Array, axis: int) -> Array:
         return np.zeros(w.shape[axis])
     low, high = span(x.type)
     rows = np.moveaxis(w, axis, 0).reshape(w.shape[axis], -1).astype(np.float64)
-    rounding = max(-low, high) * rows.shape[1] / 2
-    room = max(INT32_MAX - rounding - 2.0, 1.0)
+    rounding = max(-low, high) * rows.shape[1]  # and half as much again in the correction of the bias
+    room = max(INT32_MAX - 1.5 * rounding - 2.0, 1.0)
     return np.asarray((_largest_sum(rows, low, high) + bias / x.scale) * (1 + 1e-6) / room)
 
 
@@ -90,6 +92,32 @@ def balanced_reach(w: Array, axis: int, low: float, format: str) -> float:
         steps = sums / np.maximum(np.abs(rows).max(axis=1), np.finfo(np.float32).tiny) * WEIGHT_LIMITS[format]
         best = 0.98 * 2.0**31 / float((steps + rows.shape[1] / 2).max())
     return float(np.clip(best, 1023, INT16_MAX))
+
+
+def packed(site: Site) -> bool:
+    """Whether the layer's weights are two a byte."""
+    return site.inputs[1].type.format == "s4"
+
+
+#: Which of eight weights the halves of four bytes hold, lower ones first (``runtime_c/aot_nibble.h``).
+ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
+
+
+def nibbles(rows: Array, block: int, order: tuple[int, ...]) -> Array:
+    """Rows of 4-bit weights, in whole blocks, two a byte and 8 more than they are; uint8."""
+    padded = np.pad(rows.astype(np.int64), ((0, 0), (0, -rows.shape[1] % block))) + 8
+    halves = padded.reshape(rows.shape[0], -1, block)[..., order].reshape(rows.shape[0], -1, 2)
+    return np.asarray(halves[..., 0] | halves[..., 1] << 4, np.uint8)
+
+
+def _least_error(w: Array, axis: int, limit: int) -> Array:
+    """For each channel the largest weight to cover, so that rounding and clipping together err least (mean square)."""
+    rows = np.moveaxis(w, axis, 0).reshape(w.shape[axis], -1).astype(np.float64)
+    largest = np.abs(rows).max(axis=1, initial=0)
+    cuts = np.linspace(1.0, 0.5, 26)[:, None] * largest
+    scale = np.maximum(cuts / limit, np.finfo(np.float32).tiny)[..., None]
+    errors = ((np.clip(np.floor(rows / scale + 0.5), -limit, limit) * scale - rows) ** 2).sum(axis=2)
+    return np.asarray(np.take_along_axis(cuts, errors.argmin(axis=0)[None], 0)[0])
 
 
 def folded_bias(x: Value, b: Value, weight_sums: Array) -> Array:

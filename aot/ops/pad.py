@@ -66,8 +66,9 @@ class Pad(Op):
 
     def output_limits(self, inputs: tuple[Value, ...], output: Value) -> tuple[int, int]:
         low, high = span(output.type)
+        smallest, largest = LIMITS[output.type.format]
         reach = max(-low, high)
-        fill = int(quantize(self.value, output.quant, max(-reach, LIMITS[output.type.format][0]), reach))
+        fill = int(quantize(self.value, output.quant, max(-reach, smallest), min(reach, largest)))
         return min(low, fill), max(high, fill)
 
     def simulate(self, site: Site, *x: Array) -> Array:
