@@ -148,12 +148,15 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     chosen = _options(options)
     processor = target(chosen.target)
     loaded = frontend.load(model)
-    if data is None:
-        raise AotError("int8 needs calibration data to know the range of every layer, and none was given",
+    recipe = PRECISIONS[chosen.precision]
+    if data is None and not _all_float(recipe):
+        raise AotError(f"{chosen.precision} needs calibration data to know the range of every layer, "
+                       "and none was given",
                        "pass samples of the model's input: --data CALIB.npz, or data=array in Python")
     float_graph = run_passes(loaded.graph)
     _sizes(float_graph)
-    samples = sample_data.load(data, float_graph, "the calibration data")
+    given = _drawn(float_graph) if data is None else data
+    samples = sample_data.load(given, float_graph, "the calibration data")
     oracle = Oracle(loaded.model)
     _agree(float_graph, oracle, samples)
 
@@ -165,8 +168,10 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
         if progress is not None:
             progress("calibrating", done, len(samples))
 
-    recipe = PRECISIONS[chosen.precision]
-    calibration = calibrate(float_graph, samples, _method(chosen, recipe), tick)
+    if _all_float(recipe):
+        calibration = Calibration({}, {}, 0, "none")
+    else:
+        calibration = calibrate(float_graph, samples, _method(chosen, recipe), tick)
     graph = quantize_graph(float_graph, calibration, recipe)
     ident = title(name if name is not None else loaded.name)
     arrangement = arrange(graph, processor.isa, chosen.optimize, chosen.ram)
@@ -196,6 +201,17 @@ def _options(given: Mapping[str, Any]) -> Options:
     if chosen.precision not in PRECISIONS:
         raise AotError(f"precision {chosen.precision!r} is not supported", f"choose from {', '.join(PRECISIONS)}")
     return chosen
+
+
+def _all_float(recipe: Recipe) -> bool:
+    """Whether nothing is quantized, so that no range has to be known."""
+    return {f.activations for f in (recipe.default, *recipe.layers.values())} == {"f32"}
+
+
+def _drawn(graph: Graph) -> dict[str, Array]:
+    """Random inputs, to check the reading of a model with and to make golden vectors of."""
+    rng = np.random.default_rng(0)
+    return {n: rng.normal(size=(GOLDEN_VECTORS, *graph.values[n].type.shape)).astype(np.float32) for n in graph.inputs}
 
 
 def _method(options: Options, recipe: Recipe) -> str:

@@ -18,6 +18,7 @@ from aot.kernels.base import SharedFunction
 from aot.names import comment, identifiers
 from aot.numerics import LIMITS, span
 from aot.ops.base import Site
+from aot.ops.unary import Unary
 from aot.plan import Plan
 from aot.program import Place, Program, Step
 from aot.targets import OPTIMIZE_FLAGS, Target
@@ -29,6 +30,10 @@ _C_TYPES = {"int8": "int8_t", "int16": "int16_t", "uint16": "uint16_t", "int32":
 _CLAMPS = {"s8": "aot_clamp", "s16": "aot_clamp16"}
 #: How a network computes, by the formats of its layers' outputs.
 _ARITHMETIC = {"s8": "int8 fixed-point", "s16": "int16 fixed-point", "f32": "float"}
+_PORTS = {"s8": "int8", "s16": "int16", "f32": "float"}
+#: What rounds one number to each format; ``far`` lies safely outside.
+_QUANTIZERS = {"s8": {"type": "int8_t", "suffix": "", "low": -128, "high": 127, "far": 1024},
+               "s16": {"type": "int16_t", "suffix": "_s16", "low": -32768, "high": 32767, "far": 131072}}
 #: Memory beside each input and output on an emulated board: 16 bytes that must stay as they are, and up to
 #: 19 to misalign it.
 BENCH_GUARD_BYTES = 40
@@ -125,6 +130,9 @@ def _interface(graph: Graph, program: Program, plan: Plan, name: str) -> dict[st
              ((s.output, s.site.output), *zip(s.operands, (s.site.inputs[k] for k in s.kernel.operands(s.site)),
                                               strict=True))}
     return {"name": name, "arithmetic": " and ".join(_ARITHMETIC[f] for f in formats),
+            "scaled": any(p.scale for p in (*inputs, *outputs)),
+            "ports_are": " and ".join(w for f, w in _PORTS.items() if any(f == p.format for p in (*inputs, *outputs))),
+            "quantizers": [_QUANTIZERS[f] for f in _QUANTIZERS if any(f == p.format for p in inputs)],
             "inputs": inputs, "outputs": outputs, "parameters": ", ".join(parameters),
             "calls": [_call(s, program, graph, name) for s in program.steps],
             "buffers": [{"name": b.name, "offset": plan.offsets[b.name], "bytes": b.nbytes, "scratch": b.scratch,
@@ -138,6 +146,7 @@ def _environment() -> jinja2.Environment:
                              line_statement_prefix="%%", trim_blocks=True, lstrip_blocks=False,
                              keep_trailing_newline=True, autoescape=False)
     env.filters["shifted"] = lambda text, d: f"({text}) * (1 << SHIFT)" if d["SHIFT"] else text
+    env.filters["limited"] = _limited
     return env
 
 
@@ -177,6 +186,7 @@ def _layer(env: jinja2.Environment, step: Step, program: Program, name: str, tar
         c={n.removeprefix(own): f"{name}_{s}" for n, s in program.symbols.items() if n.startswith(own)},
         operands=operands, in_type=c_type(step.site.inputs[operands[0]]), out_type=c_type(output),
         clamp=_CLAMPS.get(output.type.format, ""), **_products(step.site), lowest=low, highest=high,
+        expression=step.site.node.op.expression() if isinstance(step.site.node.op, Unary) else "",
         numbers=_reals(kernel.numbers(step.site)),
         shared=shared.name if (shared := kernel.shared(step.site)) is not None else "",
         levels=sum(k.startswith("COUNT_") for k in dims))
@@ -195,6 +205,13 @@ def _products(site: Site) -> dict[str, str]:
 def c_type(value: Value) -> str:
     """The C type of a value's elements."""
     return _C_TYPES[str(FORMATS[value.type.format])]
+
+
+def _limited(text: str, numbers: str) -> str:
+    """A float expression within the layer's limits, if it has some."""
+    if " OUT_MIN " in numbers:
+        text = f"aot_at_least({text}, OUT_MIN)"
+    return f"aot_at_most({text}, OUT_MAX)" if " OUT_MAX " in numbers else text
 
 
 def _reals(numbers: Mapping[str, float]) -> str:

@@ -23,9 +23,10 @@ def quantize(graph: Graph, calibration: Calibration, recipe: Recipe | None = Non
     reach = reaches(graph, calibration, recipe)
     values = {n: v for n, v in graph.values.items() if v.data is not None}
     for name in graph.inputs:
-        found, format = calibration.ranges[name], recipe.of(name).activations
-        values[name] = Value(name, TensorType(format, graph.values[name].type.shape,
-                                              None if format == "f32" else affine(found.low, found.high, format)))
+        format, quant = recipe.of(name).activations, None
+        if format != "f32":
+            quant = affine(calibration.ranges[name].low, calibration.ranges[name].high, format)
+        values[name] = Value(name, TensorType(format, graph.values[name].type.shape, quant))
     shared = _concatenations(graph, calibration, recipe, reach)
     nodes: list[Node] = []
 
@@ -119,11 +120,11 @@ def _concatenations(graph: Graph, calibration: Calibration, recipe: Recipe, reac
     for node in graph.nodes:
         if not isinstance(node.op, Concat):
             continue
-        ranges = [calibration.ranges[i] for i in node.inputs if i in calibration.ranges]
-        low, high = min(r.low for r in ranges), max(r.high for r in ranges)
         format = recipe.of(node.output).activations
         if format == "f32":
             continue
+        ranges = [calibration.ranges[i] for i in node.inputs if i in calibration.ranges]
+        low, high = min(r.low for r in ranges), max(r.high for r in ranges)
         quant = shared.get(node.output) or affine(*widened(Range(low, high), format), format)
         shared[node.output] = quant
         for name in node.inputs:

@@ -21,7 +21,6 @@ from aot.quantize import quantize as quantize_graph
 from aot.recipe import Formats, Recipe
 from aot.targets import TARGETS, Target
 
-
 INT8 = Formats()
 
 
@@ -67,11 +66,12 @@ def wrapped(case: Case) -> Graph:
 
 def project(graph: Graph, target: Target = TARGETS["c99"], name: str = "case", seed: int = 0, spread: float = 1.0,
             samples: int = 6, optimize: str = "balanced", calibration: Calibration | None = None,
-            place: Callable[[Program], Plan] | None = None, formats: Formats = INT8) -> Project:
+            place: Callable[[Program], Plan] | None = None, formats: Formats = INT8,
+            recipe: Recipe | None = None) -> Project:
     """Calibrate on random data, quantize and generate; extreme inputs come on top of the random ones.
 
     A given ``calibration`` is taken instead; ``place`` makes the memory plan instead of the planner; ``formats`` are
-    those of all operators.
+    those of all operators, unless a whole ``recipe`` is given.
     """
     rng = np.random.default_rng(seed)
 
@@ -79,7 +79,7 @@ def project(graph: Graph, target: Target = TARGETS["c99"], name: str = "case", s
         return {n: (spread * rng.normal(size=graph.values[n].type.shape)).astype(np.float32) for n in graph.inputs}
 
     found = calibration or calibrate(graph, [draw() for _ in range(samples)], "minmax")
-    quantized = quantize_graph(graph, found, Recipe(formats))
+    quantized = quantize_graph(graph, found, recipe or Recipe(formats))
     program = lower(quantized, target.isa, optimize)
     arena = place(program) if place else plan(program.buffers, program.sharings)
     check(program.buffers, program.sharings, arena.offsets, arena.size)
@@ -129,7 +129,14 @@ def steps_from_reference(made: Project, sample: int = 0) -> tuple[float, float]:
     (node,) = made.graph.nodes
     values = [made.graph.values[i] for i in node.inputs]
     given = [made.inputs[sample][v.name] if v.data is None else v.data for v in values]
-    quant = made.graph.values[node.output].quant
+    output = made.graph.values[node.output]
+    if output.type.format == "f32":
+        exact = node.op.reference(*(q.astype(np.float64) for q in given))
+        found = made.outputs[sample][node.output]
+        size = np.maximum(np.abs(exact), np.abs(exact).max(initial=1e-30))
+        usable = np.isfinite(exact) & (np.abs(exact) < 3e38)
+        return float((np.abs(exact - found) / size)[usable].max(initial=0)), 1e-4
+    quant = output.quant
 
     def exactly(q: Array, value: Value) -> Array:
         """Inputs as float32, which is what functions see; constants in 64 bits, each channel by its scale."""

@@ -25,8 +25,10 @@ from aot.ops.base import (
     Strip,
     apply_clamp,
     clamp_limits,
+    clamp_numbers,
     same_rows,
 )
+from aot.ops.single import f32, limit
 from aot.ops.strided import broadcast_strides, collapse
 
 
@@ -78,12 +80,22 @@ class Add(Op):
                        "calibrate with data that covers the range of this layer's output")
 
     def simulate(self, site: Site, *x: Array) -> Array:
+        if site.format == "f32":
+            return limit(x[0] + f32(self.sign) * x[1], self.clamp)
         ma, mb, constant, shift = self.fixed_point(site)
         acc = x[0].astype(np.int64) * ma + x[1].astype(np.int64) * mb + constant
         assert_int32(acc, site.node.name)
         return np.asarray(np.clip(acc >> shift, *clamp_limits(self.clamp, site.output)), x[0].dtype)
 
-    def prove(self, site: Site) -> int:
+    def template(self, site: Site) -> str:
+        return self.name if site.format != "f32" else "add.f32"
+
+    def numbers(self, site: Site) -> dict[str, float]:
+        return clamp_numbers(self.clamp, site)
+
+    def prove(self, site: Site) -> int | None:
+        if site.format == "f32":
+            return None
         ma, mb, constant, _ = self.fixed_point(site)
         return 31 - (abs(constant) + self._reach(site, ma, mb)).bit_length()
 
@@ -104,10 +116,12 @@ class Add(Op):
         return same_rows(self, inputs, output, rows)
 
     def dims(self, site: Site) -> dict[str, int]:
-        ma, mb, constant, shift = self.fixed_point(site)
-        low, high = clamp_limits(self.clamp, site.output)
         out = site.output.type.shape
         loops = collapse(out, tuple(broadcast_strides(v.type.shape, out) for v in site.inputs))
+        if site.format == "f32":
+            return {**loops.dims(("A", "B")), "SUBTRACT": int(self.sign < 0)}
+        ma, mb, constant, shift = self.fixed_point(site)
+        low, high = clamp_limits(self.clamp, site.output)
         return {**loops.dims(("A", "B")), "A_MULTIPLIER": ma, "B_MULTIPLIER": mb, "CONSTANT": constant, "SHIFT": shift,
                 "OUT_MIN": low, "OUT_MAX": high}
 

@@ -12,9 +12,10 @@ import numpy as np
 from aot.builder import Builder
 from aot.ir import Array, TensorType, Value
 from aot.numerics import Multipliers, multipliers, requantize, span
-from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Shape, Site, apply_clamp, clamp_limits
+from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Shape, Site, apply_clamp, clamp_limits, clamp_numbers
 from aot.ops.mul import Mul
 from aot.ops.pool import read_pool, read_reduction
+from aot.ops.single import f32, limit
 from aot.ops.window import Window
 
 
@@ -75,6 +76,8 @@ class AveragePool2d(Op):
         return multipliers(ratio / np.maximum(divisors, smallest), self._reach(site) * np.maximum(divisors, smallest))
 
     def simulate(self, site: Site, *x: Array) -> Array:
+        if site.format == "f32":
+            return self._single(x[0])
         zero = site.inputs[0].zero
         height, width = x[0].shape[1:3]
         acc = self.window.patches(x[0].astype(np.int64) - zero, 0).sum(axis=(3, 4))
@@ -83,7 +86,26 @@ class AveragePool2d(Op):
         y = requantize(acc, Multipliers(mult.m[inside][..., None], mult.shift)) + site.output.zero
         return np.asarray(np.clip(y, *clamp_limits(self.clamp, site.output)), x[0].dtype)
 
-    def prove(self, site: Site) -> int:
+    def _single(self, x: Array) -> Array:
+        """The mean in float32, in the order of rows and columns; padding is skipped."""
+        height, width = x.shape[1:3]
+        patches = self.window.patches(x, 0.0)
+        inside = self.window.patches(np.ones((1, height, width, 1), bool), False)
+        total = np.zeros(patches.shape[:3] + patches.shape[5:], np.float32)
+        for ky in range(self.window.kernel[0]):
+            for kx in range(self.window.kernel[1]):
+                total = np.where(inside[:, :, :, ky, kx], total + patches[:, :, :, ky, kx], total)
+        return limit(total / f32(self._counts(height, width)), self.clamp)
+
+    def template(self, site: Site) -> str:
+        return self.name if site.format != "f32" else "average_pool2d.f32"
+
+    def numbers(self, site: Site) -> dict[str, float]:
+        return clamp_numbers(self.clamp, site)
+
+    def prove(self, site: Site) -> int | None:
+        if site.format == "f32":
+            return None
         full = self.window.kernel[0] * self.window.kernel[1]
         return 31 - ((self._reach(site) * full) << self._mult(site).shift).bit_length()
 
@@ -99,11 +121,17 @@ class AveragePool2d(Op):
 
     def dims(self, site: Site) -> dict[str, int]:
         x, y = site.inputs[0], site.output
+        if site.format == "f32":
+            full = self.window.kernel[0] * self.window.kernel[1]
+            return {**self.window.dims(x.type.shape, y.type.shape), "COUNT": full if self.count_pad else 0,
+                    "COUNT_EACH": int(not self.count_pad)}
         low, high = clamp_limits(self.clamp, y)
         return {**self.window.dims(x.type.shape, y.type.shape), "IN_ZERO": x.zero, "OUT_ZERO": y.zero,
                 "OUT_MIN": low, "OUT_MAX": high, "SHIFT": self._mult(site).shift}
 
     def constants(self, site: Site) -> dict[str, Array]:
+        if site.format == "f32":
+            return {}
         return {"multipliers": self._mult(site).m.astype(np.int32)}
 
     @classmethod

@@ -177,6 +177,8 @@ class Op:
 
     def includes(self, site: Site) -> tuple[str, ...]:
         """Those of the headers which this use needs: wide inputs bring their own."""
+        if site.format == "f32":
+            return (*self.headers, "aot_float.h")
         if len(site.inputs) == 3 and site.inputs[1].type.format == "s4":
             return (*self.headers, "aot_nibble.h")
         linear = len(site.inputs) == 3 or self.name == "softmax"
@@ -305,6 +307,13 @@ def clamp_limits(clamp: Clamp, output: Value) -> tuple[int, int]:
     low, high = span(output.type)
     bounds = [int(quantize(b, output.quant, low, high)) if b is not None else None for b in clamp]
     return (low if bounds[0] is None else bounds[0], high if bounds[1] is None else bounds[1])
+
+
+def clamp_numbers(clamp: Clamp, site: Site) -> dict[str, float]:
+    """The bounds of a fused activation in float arithmetic."""
+    if site.format != "f32":
+        return {}
+    return {n: b for n, b in zip(("OUT_MIN", "OUT_MAX"), clamp, strict=True) if b is not None}
 
 
 def apply_clamp(x: Array, clamp: Clamp) -> Array:

@@ -44,6 +44,8 @@ class Concat(Op):
 
     def _mult(self, site: Site, x: Value) -> Multipliers | None:
         """The multiplier of one input, None when its bytes are the output's."""
+        if site.format == "f32":
+            return None
         low, high = span(x.type)
         if x.quant == site.output.quant and inside(x.type, site.output.type):
             return None
@@ -65,7 +67,9 @@ class Concat(Op):
     def dims(self, site: Site) -> dict[str, int]:
         out = site.output.type.shape
         inner = prod(out[self.axis + 1:])
-        dims = {"ROWS": prod(out[:self.axis]), "OUT_ROW": out[self.axis] * inner, "OUT_ZERO": site.output.zero}
+        dims = {"ROWS": prod(out[:self.axis]), "OUT_ROW": out[self.axis] * inner}
+        if site.format != "f32":
+            dims["OUT_ZERO"] = site.output.zero
         for i, x in enumerate(site.inputs):
             dims[f"IN{i}_ROW"] = x.type.shape[self.axis] * inner
             mult = self._mult(site, x)

@@ -25,6 +25,7 @@ from aot.ops.base import (
     Strip,
     apply_clamp,
     clamp_limits,
+    clamp_numbers,
 )
 from aot.ops.depthwise_conv2d import DepthwiseConv2d
 from aot.ops.linear import (
@@ -32,6 +33,7 @@ from aot.ops.linear import (
     accumulator_bound,
     balanced_reach,
     channel_multipliers,
+    constant,
     finish,
     folded_bias,
     headroom,
@@ -41,6 +43,7 @@ from aot.ops.linear import (
     packed,
     quantize_weights,
 )
+from aot.ops.single import limit
 from aot.ops.window import Window, from_nhwc, read_window, to_nhwc
 
 
@@ -148,10 +151,29 @@ class Conv2d(Op):
     def error_bound(self, site: Site) -> float:
         return linear_error_bound(site, self.multipliers(site))
 
-    def prove(self, site: Site) -> int:
+    def numbers(self, site: Site) -> dict[str, float]:
+        return clamp_numbers(self.clamp, site)
+
+    def prove(self, site: Site) -> int | None:
+        if site.format == "f32":
+            return None
         return headroom(self.bound(site))
 
+    def _single(self, x: Array, w: Array, b: Array) -> Array:
+        """In float32: from the bias on, in the order of the weights; padding is skipped."""
+        inside = self.window.patches(np.ones((1, *x.shape[1:3], 1), bool), False)
+        patches = self.window.patches(x, 0.0)
+        per_group, depth = w.shape[0] // self.groups, w.shape[3]
+        columns = [patches[..., g * depth:(g + 1) * depth] for g in range(self.groups)]
+        acc = np.broadcast_to(b, (*patches.shape[:3], w.shape[0])).astype(np.float32)
+        for ky, kx, i in np.ndindex(w.shape[1:]):
+            one = np.concatenate([np.repeat(c[:, :, :, ky, kx, i:i + 1], per_group, axis=3) for c in columns], axis=3)
+            acc = np.where(inside[:, :, :, ky, kx], acc + one * w[:, ky, kx, i], acc)
+        return limit(acc, self.clamp)
+
     def simulate(self, site: Site, *x: Array) -> Array:
+        if site.format == "f32":
+            return self._single(*x)
         # float64 holds these sums exactly: they stay below 2**53
         acc = self._sums(x[0].astype(np.float64), x[1].astype(np.float64), site.inputs[0].zero)
         acc = acc.astype(np.int64) + self.bias(site)
@@ -179,6 +201,9 @@ class Conv2d(Op):
         if packed(site):
             own = {"BLOCKS": -(-k // 8)}
         out = site.output.type.shape
+        if site.format == "f32":
+            return {**self.window.dims(x.type.shape, out), "GROUP_IN_C": w.type.shape[3],
+                    "GROUP_OUT_C": out[3] // self.groups, "DEPTH": k}
         return {
             **self.window.dims(x.type.shape, out),
             "GROUPS": self.groups, "GROUP_IN_C": w.type.shape[3], "GROUP_OUT_C": out[3] // self.groups,
@@ -191,6 +216,8 @@ class Conv2d(Op):
         assert w is not None
         k, padded = self._depth(site)
         rows = w.reshape(w.shape[0], k)
+        if site.format == "f32":
+            return {"weights": rows, "bias": constant(site.inputs[2])}
         if packed(site):
             rows = nibbles(rows, 8, ORDER)
         elif site.format == "s8":
@@ -200,6 +227,8 @@ class Conv2d(Op):
 
     def scratch(self, site: Site) -> int:
         k = self._depth(site)[0]
+        if site.format == "f32":
+            return 0
         if packed(site):
             return 2 * 2 * 8 * -(-k // 8)
         if site.format != "s8":
@@ -207,6 +236,8 @@ class Conv2d(Op):
         return 2 * site.isa.tile * self._depth(site)[1]
 
     def overlap(self, site: Site, index: int) -> Overlap | None:
+        if site.format == "f32":
+            return None
         return self.tiled_overlap(site, index, 2 if site.format != "s8" or packed(site) else site.isa.tile)
 
     def tiled_overlap(self, site: Site, index: int, tile: int) -> Overlap | None:

@@ -10,11 +10,25 @@ import numpy as np
 
 from aot.ir import Array, TensorType, Value
 from aot.numerics import Multipliers, assert_int32
-from aot.ops.base import NO_CLAMP, Case, Clamp, Op, Overlap, Rows, Shape, Site, Strip, apply_clamp, clamp_limits
+from aot.ops.base import (
+    NO_CLAMP,
+    Case,
+    Clamp,
+    Op,
+    Overlap,
+    Rows,
+    Shape,
+    Site,
+    Strip,
+    apply_clamp,
+    clamp_limits,
+    clamp_numbers,
+)
 from aot.ops.linear import (
     accumulator_bound,
     balanced_reach,
     channel_multipliers,
+    constant,
     finish,
     folded_bias,
     headroom,
@@ -24,6 +38,7 @@ from aot.ops.linear import (
     packed,
     quantize_weights,
 )
+from aot.ops.single import limit
 from aot.ops.window import Window
 
 
@@ -87,10 +102,30 @@ class DepthwiseConv2d(Op):
     def error_bound(self, site: Site) -> float:
         return linear_error_bound(site, self.multipliers(site))
 
-    def prove(self, site: Site) -> int:
+    def numbers(self, site: Site) -> dict[str, float]:
+        return clamp_numbers(self.clamp, site)
+
+    def prove(self, site: Site) -> int | None:
+        if site.format == "f32":
+            return None
         return headroom(self.bound(site))
 
+    def _single(self, x: Array, w: Array, b: Array) -> Array:
+        """In float32: from the bias on, in the order of the weights; padding is skipped."""
+        inside = self.window.patches(np.ones((1, *x.shape[1:3], 1), bool), False)
+        patches = self.window.patches(x, 0.0)
+        patches = np.repeat(patches, w.shape[2] // x.shape[3], axis=5)
+        acc = np.broadcast_to(b, (*patches.shape[:3], w.shape[2])).astype(np.float32)
+        for ky, kx in np.ndindex(w.shape[:2]):
+            acc = np.where(inside[:, :, :, ky, kx], acc + patches[:, :, :, ky, kx] * w[ky, kx], acc)
+        return limit(acc, self.clamp)
+
+    def template(self, site: Site) -> str:
+        return self.name if site.format != "f32" else "depthwise_conv2d.f32"
+
     def simulate(self, site: Site, *x: Array) -> Array:
+        if site.format == "f32":
+            return self._single(*x)
         acc = self._sums(x[0].astype(np.int64), x[1].astype(np.int64), site.inputs[0].zero) + self.bias(site)
         assert_int32(acc, site.node.name)
         return finish(acc, self.multipliers(site), site, self.clamp)
@@ -109,6 +144,8 @@ class DepthwiseConv2d(Op):
         x, _, _ = site.inputs
         out = site.output.type.shape
         plane_h, plane_w = self._plane(site)
+        if site.format == "f32":
+            return {**self.window.dims(x.type.shape, out), "FILTERS": out[3] // x.type.shape[3]}
         return {
             **self.window.dims(x.type.shape, out),
             "FILTERS": out[3] // x.type.shape[3], "PLANE_H": plane_h, "PLANE_W": plane_w,
@@ -122,21 +159,25 @@ class DepthwiseConv2d(Op):
     def constants(self, site: Site) -> dict[str, Array]:
         w = site.inputs[1].data
         assert w is not None
-        mult = self.multipliers(site)
         # one filter after the other: the kernel works channel by channel
         rows = np.ascontiguousarray(w.transpose(2, 0, 1)).reshape(w.shape[2], -1)
+        if site.format == "f32":
+            return {"weights": rows, "bias": constant(site.inputs[2])}
+        mult = self.multipliers(site)
         return {"weights": nibbles(rows, 2, (0, 1)) if packed(site) else rows,
                 "bias": self.bias(site), "multipliers": mult.m.astype(np.int32)}
 
     def scratch(self, site: Site) -> int:
         height, width = self._plane(site)
+        if site.format == "f32":
+            return 0
         one = self.window.kernel[0] * self.window.kernel[1] if packed(site) else 0
         return height * width * site.inputs[0].type.itemsize + one
 
     def overlap(self, site: Site, index: int) -> Overlap | None:
         # A channel is copied to the scratch plane before its outputs are written, and nothing else is touched.
         n, _, _, in_c = site.inputs[0].type.shape
-        if index != 0 or n != 1 or in_c != site.output.type.shape[3]:
+        if site.format == "f32" or index != 0 or n != 1 or in_c != site.output.type.shape[3]:
             return None
         return Overlap(0, exact=True)
 

@@ -94,6 +94,12 @@ def balanced_reach(w: Array, axis: int, low: float, format: str) -> float:
     return float(np.clip(best, 1023, INT16_MAX))
 
 
+def constant(value: Value) -> Array:
+    """A constant's data."""
+    assert value.data is not None
+    return value.data
+
+
 def packed(site: Site) -> bool:
     """Whether the layer's weights are two a byte."""
     return site.inputs[1].type.format == "s4"

@@ -26,8 +26,10 @@ from aot.ops.base import (
     Strip,
     apply_clamp,
     clamp_limits,
+    clamp_numbers,
     same_rows,
 )
+from aot.ops.single import limit
 from aot.ops.strided import broadcast_strides, collapse
 
 
@@ -72,12 +74,22 @@ class Mul(Op):
         return multipliers(a.scale * b.scale / y.scale, self._reach(site))
 
     def simulate(self, site: Site, *x: Array) -> Array:
+        if site.format == "f32":
+            return limit(x[0] * x[1], self.clamp)
         a, b = site.inputs[0], site.inputs[1]
         acc = (x[0].astype(np.int64) - a.zero) * (x[1].astype(np.int64) - b.zero)
         y = requantize(acc, self._mult(site)) + site.output.zero
         return np.asarray(np.clip(y, *clamp_limits(self.clamp, site.output)), x[0].dtype)
 
-    def prove(self, site: Site) -> int:
+    def template(self, site: Site) -> str:
+        return self.name if site.format != "f32" else "mul.f32"
+
+    def numbers(self, site: Site) -> dict[str, float]:
+        return clamp_numbers(self.clamp, site)
+
+    def prove(self, site: Site) -> int | None:
+        if site.format == "f32":
+            return None
         return 31 - (self._reach(site) << self._mult(site).shift).bit_length()
 
     def output_limits(self, inputs: tuple[Value, ...], output: Value) -> tuple[int, int]:
@@ -95,10 +107,12 @@ class Mul(Op):
         return same_rows(self, inputs, output, rows)
 
     def dims(self, site: Site) -> dict[str, int]:
-        mult = self._mult(site)
-        low, high = clamp_limits(self.clamp, site.output)
         out = site.output.type.shape
         loops = collapse(out, tuple(broadcast_strides(v.type.shape, out) for v in site.inputs))
+        if site.format == "f32":
+            return loops.dims(("A", "B"))
+        mult = self._mult(site)
+        low, high = clamp_limits(self.clamp, site.output)
         return {**loops.dims(("A", "B")), "A_ZERO": site.inputs[0].zero, "B_ZERO": site.inputs[1].zero,
                 "MULTIPLIER": int(mult.m[0]), "SHIFT": mult.shift,
                 "OUT_ZERO": site.output.zero, "OUT_MIN": low, "OUT_MAX": high}

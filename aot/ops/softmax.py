@@ -14,6 +14,7 @@ from aot.ir import Array, Quant, TensorType, Value
 from aot.numerics import INT32_MAX, LIMITS
 from aot.ops.base import Case, OnnxNode, Op, Overlap, Shape, Site
 from aot.ops.reshape import Reshape
+from aot.ops.single import exp
 from aot.ops.transpose import Transpose, inverse
 
 #: Output quantization: probabilities in steps of 1/256 or 1/32768 (TFLite quantization specification, SOFTMAX).
@@ -72,6 +73,8 @@ class Softmax(Op):
         return np.asarray(np.floor(real * one + 0.5), np.int32)
 
     def simulate(self, site: Site, *x: Array) -> Array:
+        if site.format == "f32":
+            return _single(x[0])
         distance = x[0].max(axis=-1, keepdims=True).astype(np.int64) - x[0]
         if site.format == "s8":
             e = self._table(site)[distance].astype(np.int64)
@@ -84,7 +87,9 @@ class Softmax(Op):
         steps = round(1 / site.output.scale)
         return np.asarray(np.minimum((e * steps + total // 2) // total + zero, highest), x[0].dtype)
 
-    def prove(self, site: Site) -> int:
+    def prove(self, site: Site) -> int | None:
+        if site.format == "f32":
+            return None
         length = site.output.type.shape[-1]
         if length > 65536:
             raise AotError(f"Softmax over {length} elements: the sum of exponentials may exceed 32 bits")
@@ -96,6 +101,8 @@ class Softmax(Op):
 
     def dims(self, site: Site) -> dict[str, int]:
         length = site.output.type.shape[-1]
+        if site.format == "f32":
+            return {"ROWS": site.output.type.size // length, "LENGTH": length}
         zero, highest = self.output_limits(site.inputs, site.output)
         return {"ROWS": site.output.type.size // length, "LENGTH": length,
                 "OUT_STEPS": round(1 / site.output.scale), "OUT_ZERO": zero, "OUT_MAX": highest}
@@ -104,6 +111,8 @@ class Softmax(Op):
         return self.name if site.format == "s8" else f"{self.name}.{site.format}"
 
     def constants(self, site: Site) -> dict[str, Array]:
+        if site.format == "f32":
+            return {}
         if site.format == "s8":
             return {"exponentials": self._table(site)}
         return {"exponentials": self._table(site), "powers": self._table(site, 256)}
@@ -116,3 +125,15 @@ class Softmax(Op):
         yield Case(cls(), ((1, 10),), {})
         yield Case(cls(), ((3, 1, 7),), {})
         yield Case(cls(), ((2, 1),), {})
+
+
+def _single(x: Array) -> Array:
+    """Softmax in float32; sums run from the first element to the last."""
+    largest = x[..., 0]
+    for i in range(1, x.shape[-1]):
+        largest = np.where(x[..., i] < largest, largest, x[..., i])
+    e = exp(x - largest[..., None])
+    total = np.zeros_like(largest)
+    for i in range(x.shape[-1]):
+        total = total + e[..., i]
+    return np.asarray(e / total[..., None])

@@ -26,9 +26,12 @@ from aot.ops.base import (
     Strip,
     affine,
     clamp_limits,
+    clamp_numbers,
     same_rows,
 )
 from aot.ops.mul import Mul
+from aot.ops.single import FUNCTIONS as SINGLE
+from aot.ops.single import limit, whole_power
 
 
 def _erf(x: Array) -> Array:
@@ -194,6 +197,9 @@ class Unary(Op):
         return multipliers(x.scale / site.output.scale, max(map(abs, span(x.type))))
 
     def simulate(self, site: Site, *x: Array) -> Array:
+        if site.format == "f32":
+            with np.errstate(all="ignore"):
+                return self._single(x[0])
         q = x[0].astype(np.int64)
         if self._rescales(site.format):
             y = requantize(q, self._mult(site))
@@ -216,7 +222,29 @@ class Unary(Op):
         between = self._mapped(x, y, first + (1 << (shift - 1)), entries - 1, shift)
         return 2.0 + 2 * float(np.abs((ends[1:] + ends[:-1]) / 2 - between).max(initial=0))
 
+    def _single(self, x: Array) -> Array:
+        if self.function == "clip":
+            return limit(x, self._bounds())
+        return np.asarray(SINGLE[self.function][1](x, *self.params), np.float32)
+
+    def numbers(self, site: Site) -> dict[str, float]:
+        if site.format != "f32":
+            return {}
+        if self.function == "clip":
+            return clamp_numbers(self._bounds(), site)
+        return {f"P{i}": p for i, p in enumerate(self.params)}
+
+    def expression(self) -> str:
+        """The function of x in C, in float arithmetic."""
+        if self.function != "clip":
+            return SINGLE[self.function][0]
+        low, high = self._bounds()
+        inner = "x" if low is None else "aot_at_least(x, OUT_MIN)"
+        return inner if high is None else f"aot_at_most({inner}, OUT_MAX)"
+
     def template(self, site: Site) -> str:
+        if site.format == "f32":
+            return "unary.f32"
         if self._rescales(site.format):
             return "unary.rescale"
         return self.name if self._grid(site.inputs[0])[2] == 0 else "unary.interpolate"
@@ -226,6 +254,8 @@ class Unary(Op):
 
     def dims(self, site: Site) -> dict[str, int]:
         length = {"LENGTH": site.output.type.size}
+        if site.format == "f32":
+            return {**length, **({"WHOLE": whole_power(*self.params)} if self.function == "pow" else {})}
         if self._rescales(site.format):
             low, high = clamp_limits(self._bounds(), site.output)
             mult = self._mult(site)
@@ -234,7 +264,7 @@ class Unary(Op):
         return {**length, "LOWEST": first, **({"STEP": 1 << shift, "STEP_BITS": shift} if shift else {})}
 
     def constants(self, site: Site) -> dict[str, Array]:
-        return {} if self._rescales(site.format) else {"table": self._table(site)}
+        return {} if site.format == "f32" or self._rescales(site.format) else {"table": self._table(site)}
 
     def overlap(self, site: Site, index: int) -> Overlap | None:
         return Overlap(0)

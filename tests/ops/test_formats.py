@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from pathlib import Path
 
 import battery
 import boards
+import numpy as np
 import pytest
 from drawn import CASES, OTHERS, Scaled, scaled
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from kernels import Project, graph_of, project, steps_from_reference
+from kernels import Project, graph_of, project, steps_from_reference, wrapped
+from sketch import Sketch
 from test_property import bounded, made
 
 from aot import build
+from aot.calibrate import calibrate
 from aot.ops import OPS
-from aot.recipe import Formats
+from aot.ops.add import Add
+from aot.ops.fully_connected import FullyConnected
+from aot.ops.unary import Unary
+from aot.quantize import quantize
+from aot.recipe import Formats, Recipe
 from aot.targets import TARGETS
 
 IDS = [f"{f.activations}x{f.weights}" for f in OTHERS]
@@ -29,7 +37,8 @@ quick = settings(bounded, phases=[Phase.explicit, Phase.reuse, Phase.generate],
 def names(formats: Formats) -> list[str]:
     """The operators that differ by formats: where only weights do, those that have some."""
     first = next(f for f in OTHERS if f.activations == formats.activations) == formats
-    return [op.name for op in OPS if (first and formats.activations != "s8") or op.name in LINEAR]
+    return [op.name for op in OPS if op.name in LINEAR
+            or (first and formats.activations != "s8" and (op.name, formats.activations) != ("quantize", "f32"))]
 
 
 def projects(formats: Formats, target: str) -> dict[str, Project]:
@@ -58,10 +67,38 @@ def test_twin_is_near_the_float_meaning(formats: Formats) -> None:
             assert steps <= bound, f"{name}, vector {sample}: {one.graph}"
 
 
+def mixed(target: str) -> dict[str, Project]:
+    """Layers of one format between layers of another, with what converts them."""
+    found = {}
+    for a, b in itertools.permutations(("s8", "s16", "f32"), 2):
+        recipe = Recipe(Formats(a, a), {"middle": Formats(b, b)})
+        for i, case in enumerate((*Add.cases(), *FullyConnected.cases())):
+            name = f"{a}_{b}_{i}"
+            found[name] = project(wrapped(case), TARGETS[target], name, seed=i, recipe=recipe)
+    return found
+
+
+def test_values_are_converted_once() -> None:
+    """For each format; and what is not read in another format is not converted."""
+    b = Sketch()
+    b.input("x", (1, 6))
+    parts = [b.then(Unary("tanh"), "x", "a"), b.then(Unary("tanh"), "x", "b"), b.then(Unary("tanh"), "x", "c")]
+    graph = b.graph(["x"], parts)
+    recipe = Recipe(Formats(), {"a": Formats("s16", "s16"), "b": Formats("s16", "s16")})
+    made = quantize(graph, calibrate(graph, [{"x": np.ones((1, 6), np.float32)}]), recipe)
+    assert [n.op.name for n in made.nodes] == ["quantize", "unary", "unary", "unary"]
+    assert [made.values[n].type.format for n in parts] == ["s16", "s16", "s8"]
+
+
+@pytest.mark.parametrize("isa", ("c99", "dsp"))
+def test_conversions(isa: str, tmp_path: Path) -> None:
+    battery.check(mixed(battery.ISAS[isa]), tmp_path, build.host_compiler())
+
+
 @pytest.mark.emulator
 @pytest.mark.parametrize("target", BOARDS)
 def test_boards_equal_twin(target: str) -> None:
-    found: dict[str, Project] = {}
+    found = mixed(target)
     for formats in OTHERS:
         found |= projects(formats, target)
     boards.check(found, target)
