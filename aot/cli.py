@@ -125,7 +125,7 @@ def verify_command(
         result = verify_net(net, samples, tick)
     _write_json(json_file, result.as_json())
     if json_file != "-":
-        _print_verification(result)
+        _print_verification(result, str(precision))
     if result.mismatches:
         raise AotError(f"the compiled C differs from its numpy twin in {result.mismatches} of "
                        f"{result.elements} elements, first in {result.first_mismatch}",
@@ -223,7 +223,7 @@ def _write_json(file: str | None, content: dict[str, Any]) -> None:
         write({path.name: text}, path.parent)
 
 
-def _print_verification(v: Verification) -> None:
+def _print_verification(v: Verification, precision: str) -> None:
     def percent(x: float | None) -> str:
         return "-" if x is None else f"{100 * x:.2f} %"
     table = Table("layer", "type", "SQNR dB")
@@ -232,9 +232,9 @@ def _print_verification(v: Verification) -> None:
     _out.print(table)
     _out.print(f"samples            {v.samples}")
     if v.metric == "top1":
-        _out.print(f"accuracy           float {percent(v.float_)}, int8 {percent(v.quantized)}")
+        _out.print(f"accuracy           float {percent(v.float_)}, {precision} {percent(v.quantized)}")
     elif v.metric is not None:
-        _out.print(f"{v.metric:<19}float {v.float_:.6g}, int8 {v.quantized:.6g}")
+        _out.print(f"{v.metric:<19}float {v.float_:.6g}, {precision} {v.quantized:.6g}")
     _out.print(f"agreement          {percent(v.agreement)}")
     _out.print(f"mean abs. error    {v.mean_abs_error:.6g}  (SQNR {v.sqnr_db:.1f} dB)")
     _out.print(f"C equals its twin  {v.elements - v.mismatches:,} of {v.elements:,} elements")
