@@ -64,19 +64,32 @@ AOT_INLINE uint32_t aot_nibble_excess(const int16_t *inputs, int32_t length)
     return 8u * sum;
 }
 
-/* Eight inputs times the weights in four bytes. */
-AOT_INLINE uint32_t aot_nibble_eight(const uint8_t *weights, const int16_t *x)
+#if !AOT_NIBBLE_PAIRS
+/* sums[p] += weights times pixel p, for two pixels; two bytes of weights, those beside them in a word, at a time. */
+AOT_INLINE void aot_nibble_row(const uint8_t *weights, const int16_t *pixel0, const int16_t *pixel1, int32_t blocks,
+                               uint32_t sums[2])
 {
-    uint32_t sum = 0;
-    for (int32_t i = 0; i < 2; ++i) {
-        const int32_t even = weights[i];
-        const int32_t odd = weights[i + 2];
-        sum += (uint32_t)((even & 15) * x[0]) + (uint32_t)((odd & 15) * x[1]);
-        sum += (uint32_t)((even >> 4) * x[2]) + (uint32_t)((odd >> 4) * x[3]);
-        x += 4;
+    uint32_t s0 = sums[0];
+    uint32_t s1 = sums[1];
+    for (int32_t i = 0; i < 2 * blocks; ++i) {
+        const int32_t even = weights[0];
+        const int32_t odd = weights[2];
+        s0 += (uint32_t)((even & 15) * pixel0[0]);
+        s1 += (uint32_t)((even & 15) * pixel1[0]);
+        s0 += (uint32_t)((odd & 15) * pixel0[1]);
+        s1 += (uint32_t)((odd & 15) * pixel1[1]);
+        s0 += (uint32_t)((even >> 4) * pixel0[2]);
+        s1 += (uint32_t)((even >> 4) * pixel1[2]);
+        s0 += (uint32_t)((odd >> 4) * pixel0[3]);
+        s1 += (uint32_t)((odd >> 4) * pixel1[3]);
+        weights += i % 2 == 0 ? 1 : 3;
+        pixel0 += 4;
+        pixel1 += 4;
     }
-    return sum;
+    sums[0] = s0;
+    sums[1] = s1;
 }
+#endif
 
 /* sums[r][p] += row r times pixel p, for two rows of weights and two pixels of so many blocks of eight. */
 AOT_INLINE void aot_nibble_dot(const int16_t *pixel0, const int16_t *pixel1, const uint8_t *row0,
@@ -112,12 +125,8 @@ AOT_INLINE void aot_nibble_dot(const int16_t *pixel0, const int16_t *pixel1, con
     sums[1][0] = (uint32_t)s10;
     sums[1][1] = (uint32_t)s11;
 #else
-    for (int32_t i = 0; i < blocks; ++i) {
-        sums[0][0] += aot_nibble_eight(row0 + 4 * i, pixel0 + 8 * i);
-        sums[0][1] += aot_nibble_eight(row0 + 4 * i, pixel1 + 8 * i);
-        sums[1][0] += aot_nibble_eight(row1 + 4 * i, pixel0 + 8 * i);
-        sums[1][1] += aot_nibble_eight(row1 + 4 * i, pixel1 + 8 * i);
-    }
+    aot_nibble_row(row0, pixel0, pixel1, blocks, sums[0]);
+    aot_nibble_row(row1, pixel0, pixel1, blocks, sums[1]);
 #endif
 }
 
@@ -145,10 +154,19 @@ AOT_INLINE void aot_nibble_rows(const int16_t *inputs, const uint8_t *row0, cons
     sums[0] = (uint32_t)s0;
     sums[1] = (uint32_t)s1;
 #else
-    for (int32_t i = 0; i < blocks; ++i) {
-        sums[0] += aot_nibble_eight(row0 + 4 * i, inputs + 8 * i);
-        sums[1] += aot_nibble_eight(row1 + 4 * i, inputs + 8 * i);
+    uint32_t s0 = sums[0];
+    uint32_t s1 = sums[1];
+    for (int32_t i = 0; i < 2 * blocks; ++i) {
+        s0 += (uint32_t)((row0[0] & 15) * inputs[0]) + (uint32_t)((row0[2] & 15) * inputs[1]);
+        s0 += (uint32_t)((row0[0] >> 4) * inputs[2]) + (uint32_t)((row0[2] >> 4) * inputs[3]);
+        s1 += (uint32_t)((row1[0] & 15) * inputs[0]) + (uint32_t)((row1[2] & 15) * inputs[1]);
+        s1 += (uint32_t)((row1[0] >> 4) * inputs[2]) + (uint32_t)((row1[2] >> 4) * inputs[3]);
+        row0 += i % 2 == 0 ? 1 : 3;
+        row1 += i % 2 == 0 ? 1 : 3;
+        inputs += 4;
     }
+    sums[0] = s0;
+    sums[1] = s1;
 #endif
 }
 

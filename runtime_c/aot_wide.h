@@ -158,6 +158,33 @@ AOT_INLINE void aot_pixel_dot16x8(const int16_t *pixel0, const int16_t *pixel1, 
     sums[1][1] = s11;
 }
 
+/* sum + weights times inputs side by side, for small numbers that the compiler knows. */
+AOT_INLINE int32_t aot_taps16(const int16_t *input, const int16_t *weights, int32_t length, int32_t sum)
+{
+    int32_t k = 0;
+#if AOT_WIDE_PAIRS
+#pragma GCC unroll 8
+    for (; k < length - 1; k += 2) {
+        sum = aot_wide_multiply(aot_wide_load(weights + k), aot_wide_load(input + k), sum);
+    }
+#endif
+#pragma GCC unroll 8
+    for (; k < length; ++k) {
+        sum += weights[k] * input[k];
+    }
+    return sum;
+}
+
+/* The same for 8-bit weights. */
+AOT_INLINE int32_t aot_taps16x8(const int16_t *input, const int8_t *weights, int32_t length, int32_t sum)
+{
+#pragma GCC unroll 8
+    for (int32_t k = 0; k < length; ++k) {
+        sum += weights[k] * input[k];
+    }
+    return sum;
+}
+
 /* exp(-distance) in 16 fractional bits, from tables of 31: for multiples of 256 steps, and for the rest. */
 AOT_INLINE uint32_t aot_exponential(const int32_t *powers, const int32_t *exponentials, int32_t distance)
 {

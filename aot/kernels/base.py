@@ -81,7 +81,12 @@ class SpecialKernel:
         values = (site.inputs[0], site.output) if linear else (*site.inputs, site.output)
         return (self.op == site.node.op.name and self.feature in site.isa.features
                 and all(v.type.format in self.activations for v in values)
-                and (not linear or site.inputs[1].type.format in self.weights) and self.fits(site))
+                and (not linear or site.inputs[1].type.format in self._weights(site)) and self.fits(site))
+
+    def _weights(self, site: Site) -> tuple[str, ...]:
+        """Formats of weights. Depthwise ones are few: those of 4 bits are kept in bytes unless size alone counts."""
+        few = self.op == "depthwise_conv2d" and "s8" in self.weights and site.goal != "size"
+        return (*self.weights, "s4") if few else self.weights
 
     def fits(self, site: Site) -> bool:
         """Whether it can compute this use of the operator."""

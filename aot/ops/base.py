@@ -180,7 +180,7 @@ class Op:
         if site.format == "f32":
             return (*self.headers, "aot_float.h")
         if len(site.inputs) == 3 and site.inputs[1].type.format == "s4":
-            return (*self.headers, "aot_nibble.h")
+            return (*self.headers, "aot_nibble.h", *(("aot_wide.h",) if site.format == "s16" else ()))
         linear = len(site.inputs) == 3 or self.name == "softmax"
         return (*self.headers, "aot_wide.h") if site.format == "s16" and linear else self.headers
 
@@ -226,7 +226,11 @@ class Op:
     def instructions(self, site: Site) -> float:
         """Rough estimate of the instructions which the plain kernel executes in one inference."""
         types = tuple(v.type for v in site.inputs)
-        return 8.0 * self.macs(types, site.output.type) + 12.0 * site.output.type.size
+        each = {"s8": 8.0, "s16": 8.0, "f32": 80.0}[site.format]
+        if "dsp" in site.isa.features and (site.format == "s16"
+                                           or (len(types) == 3 and types[1].format == "s4")):
+            each = 2.0
+        return each * self.macs(types, site.output.type) + 12.0 * site.output.type.size
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
