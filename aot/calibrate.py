@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,11 +41,11 @@ class Calibration:
 
 
 def calibrate(graph: Graph, samples: Iterable[Mapping[str, Array]], method: str = DEFAULT_METHOD,
-              progress: Callable[[], None] | None = None) -> Calibration:
+              progress: Callable[[], None] | None = None, whole: Collection[str] = ()) -> Calibration:
     """Run the float graph on every sample (inputs by name, in the model's shapes) and choose ranges.
 
     ``minmax`` takes the extremes; ``percentile`` cuts all but 99.99 % of the values; ``mse`` chooses the cut that
-    minimizes the mean squared error of 8-bit quantization.
+    minimizes the mean squared error of 8-bit quantization. Nothing is cut from those in ``whole``.
     """
     if method not in METHODS:
         raise AotError(f"unknown calibration method {method!r}", f"known methods: {', '.join(METHODS)}")
@@ -81,7 +81,7 @@ def calibrate(graph: Graph, samples: Iterable[Mapping[str, Array]], method: str 
     ranges = {}
     for name in low:
         seen = np.concatenate(kept[name]) if name in kept else np.empty(0)
-        ranges[name] = _choose(method, low[name], high[name], seen, is_input=name in graph.inputs)
+        ranges[name] = _choose(method, low[name], high[name], seen, is_input=name in graph.inputs or name in whole)
     return Calibration(ranges, {n: t / count for n, t in totals.items()}, count, method)
 
 

@@ -139,16 +139,17 @@ class Net:
 
 def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataLike | None = None, *,
             name: str | None = None, progress: Callable[[str, int, int], None] | None = None,
-            **options: Any) -> Net:
+            recipe: Recipe | None = None, **options: Any) -> Net:
     """Compile an ONNX model to C, in int8 unless ``precision`` says otherwise.
 
     ``data`` holds calibration samples (see :func:`aot.data.load`); ``options`` are the fields of :class:`Options`.
-    ``progress`` is called with a stage's name, steps done and steps in all. Raises AotError with every problem found.
+    A ``recipe`` gives formats layer by layer, instead of ``precision``. ``progress`` is called with a stage's name, steps
+    done and steps in all. Raises AotError with every problem found.
     """
     chosen = _options(options)
     processor = target(chosen.target)
     loaded = frontend.load(model)
-    recipe = PRECISIONS[chosen.precision]
+    recipe = recipe or PRECISIONS[chosen.precision]
     if data is None and not _all_float(recipe):
         raise AotError(f"{chosen.precision} needs calibration data to know the range of every layer, "
                        "and none was given",
@@ -171,7 +172,9 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     if _all_float(recipe):
         calibration = Calibration({}, {}, 0, "none")
     else:
-        calibration = calibrate(float_graph, samples, _method(chosen, recipe), tick)
+        fine = {n.output for n in float_graph.nodes if recipe.of(n.output).activations == "s16"}
+        calibration = calibrate(float_graph, samples, chosen.calibration, tick,
+                                fine if chosen.calibration == DEFAULT_METHOD else ())
     graph = quantize_graph(float_graph, calibration, recipe)
     ident = title(name if name is not None else loaded.name)
     arrangement = arrange(graph, processor.isa, chosen.optimize, chosen.ram)
@@ -212,12 +215,6 @@ def _drawn(graph: Graph) -> dict[str, Array]:
     """Random inputs, to check the reading of a model with and to make golden vectors of."""
     rng = np.random.default_rng(0)
     return {n: rng.normal(size=(GOLDEN_VECTORS, *graph.values[n].type.shape)).astype(np.float32) for n in graph.inputs}
-
-
-def _method(options: Options, recipe: Recipe) -> str:
-    """How ranges are chosen: what is cut off to round the rest more finely pays for 8 bits only."""
-    eight = any(f.activations == "s8" for f in (recipe.default, *recipe.layers.values()))
-    return options.calibration if eight or options.calibration != DEFAULT_METHOD else "minmax"
 
 
 def _sizes(graph: Graph) -> None:

@@ -20,6 +20,9 @@ from aot.recipe import Recipe
 def quantize(graph: Graph, calibration: Calibration, recipe: Recipe | None = None) -> Graph:
     """The graph in the recipe's formats (default: int8), with int32 biases. Proves that no accumulator can overflow."""
     recipe = recipe or Recipe()
+    if unknown := sorted(set(recipe.layers) - {n.output for n in graph.nodes} - set(graph.inputs)):
+        raise AotError(f"the recipe names {', '.join(map(repr, unknown))}, which the network does not have",
+                       "layers go by the names of their outputs, as `aot verify` lists them")
     reach = reaches(graph, calibration, recipe)
     values = {n: v for n, v in graph.values.items() if v.data is not None}
     for name in graph.inputs:

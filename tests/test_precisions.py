@@ -142,6 +142,20 @@ def test_recipes_as_data() -> None:
             from_data(wrong)
 
 
+def test_a_layer_in_float_mends_what_it_can() -> None:
+    """A recipe mixes formats; every layer is in its own, and the C equals the twin."""
+    data = draws(cnn(), 24)
+    names = [n.output for n in made("int8").graph.nodes]
+    recipe = Recipe(Formats("s8", "s4"), {names[0]: Formats("f32", "f32"), names[3]: Formats("s16", "s8"),
+                                          names[-1]: Formats("s16", "s16")})
+    net = aot.compile(cnn(), data, recipe=recipe)
+    found = verify(net, load(draws(cnn(), 4, seed=1), net.float_graph))
+    assert found.mismatches == 0
+    assert {n: net.graph.values[n].type.format for n in names} == {n: recipe.of(n).activations for n in names}
+    with pytest.raises(aot.AotError, match="'nowhere', which the network does not have"):
+        aot.compile(cnn(), data, recipe=Recipe(layers={"nowhere": Formats()}))
+
+
 def test_limits_leave_32_bits_to_sums() -> None:
     """Nothing a 16-bit network can be given makes its twin's accumulators overflow, which it asserts."""
     for precision in ("int16", "int16x8"):
