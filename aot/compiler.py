@@ -143,8 +143,8 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     """Compile an ONNX model to C, in int8 unless ``precision`` says otherwise.
 
     ``data`` holds calibration samples (see :func:`aot.data.load`); ``options`` are the fields of :class:`Options`.
-    A ``recipe`` gives formats layer by layer, instead of ``precision``. ``progress`` is called with a stage's name, steps
-    done and steps in all. Raises AotError with every problem found.
+    A ``recipe`` gives formats layer by layer, instead of ``precision``. ``progress`` is called with a stage's name,
+    steps done and steps in all. Raises AotError with every problem found.
     """
     chosen = _options(options)
     processor = target(chosen.target)

@@ -105,6 +105,23 @@ AOT_FUNCTION float aot_exp(float x)
     return p * aot_float_of((uint32_t)(power - half + 127) << 23);
 }
 
+/* exp(x) - 1, exact to the last places near 0 too. */
+AOT_FUNCTION float aot_expm1(float x)
+{
+    if (!(aot_abs(x) < 0.5f)) {
+        return aot_exp(x) - 1.0f;
+    }
+    float p = 2.48015873e-5f;
+    p = aot_add_product(1.98412698e-4f, p, x);
+    p = aot_add_product(1.38888889e-3f, p, x);
+    p = aot_add_product(8.33333333e-3f, p, x);
+    p = aot_add_product(4.16666667e-2f, p, x);
+    p = aot_add_product(1.66666667e-1f, p, x);
+    p = aot_add_product(0.5f, p, x);
+    p = aot_add_product(1.0f, p, x);
+    return x * p;
+}
+
 AOT_FUNCTION float aot_log(float x)
 {
     if (x == 0.0f) {

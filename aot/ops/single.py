@@ -71,6 +71,13 @@ def exp(x: Array) -> Array:
     return np.where(np.isnan(x), x, p * power_of_two(half) * power_of_two(power - half))
 
 
+def expm1(x: Array) -> Array:
+    """``aot_expm1``."""
+    near = x * horner(x, 2.48015873e-5, 1.98412698e-4, 1.38888889e-3, 8.33333333e-3, 4.16666667e-2, 1.66666667e-1, 0.5,
+                      1.0)
+    return np.where(absolute(x) < 0.5, near, exp(x) - f32(1))
+
+
 def log(x: Array) -> Array:
     """``aot_log``."""
     normal = (x > 0) & (x <= f32(LARGEST))
@@ -206,12 +213,12 @@ FUNCTIONS: Mapping[str, tuple[str, Callable[..., Array]]] = {
     "hardsigmoid": ("aot_at_most(aot_at_least(aot_add_product(P1, P0, x), 0.0f), 1.0f)",
                     lambda x, a, b: limit(f32(b) + f32(a) * x, (0.0, 1.0))),
     "leakyrelu": ("x < 0.0f ? P0 * x : x", lambda x, a: np.where(x < 0, f32(a) * x, x)),
-    "elu": ("x < 0.0f ? P0 * (aot_exp(x) - 1.0f) : x",
-            lambda x, a: np.where(x < 0, f32(a) * (exp(x) - f32(1)), x)),
-    "celu": ("x < 0.0f ? P0 * (aot_exp(x / P0) - 1.0f) : x",
-             lambda x, a: np.where(x < 0, f32(a) * (exp(x / f32(a)) - f32(1)), x)),
-    "selu": ("P1 * (x < 0.0f ? P0 * (aot_exp(x) - 1.0f) : x)",
-             lambda x, a, g: f32(g) * np.where(x < 0, f32(a) * (exp(x) - f32(1)), x)),
+    "elu": ("x < 0.0f ? P0 * aot_expm1(x) : x",
+            lambda x, a: np.where(x < 0, f32(a) * expm1(x), x)),
+    "celu": ("x < 0.0f ? P0 * aot_expm1(x / P0) : x",
+             lambda x, a: np.where(x < 0, f32(a) * expm1(x / f32(a)), x)),
+    "selu": ("P1 * (x < 0.0f ? P0 * aot_expm1(x) : x)",
+             lambda x, a, g: f32(g) * np.where(x < 0, f32(a) * expm1(x), x)),
     "thresholdedrelu": ("x > P0 ? x : 0.0f", lambda x, a: np.where(x > f32(a), x, f32(0))),
     "gelu": ("0.5f * x * (1.0f + aot_erf(x * 0.707106781f))",
              lambda x: f32(0.5) * x * (f32(1) + erf(x * f32(0.707106781)))),
