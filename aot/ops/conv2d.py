@@ -29,7 +29,6 @@ from aot.ops.base import (
 )
 from aot.ops.depthwise_conv2d import DepthwiseConv2d
 from aot.ops.linear import (
-    ORDER,
     accumulator_bound,
     balanced_reach,
     channel_multipliers,
@@ -38,7 +37,7 @@ from aot.ops.linear import (
     folded_bias,
     headroom,
     linear_error_bound,
-    nibbles,
+    nibble_pairs,
     output_dims,
     packed,
     quantize_weights,
@@ -197,10 +196,10 @@ class Conv2d(Op):
     def dims(self, site: Site) -> dict[str, int]:
         x, w, _ = site.inputs
         k, padded = self._depth(site)
+        out = site.output.type.shape
         own = {"PADDED_DEPTH": padded} if site.format == "s8" else {}
         if packed(site):
-            own = {"BLOCKS": -(-k // 8)}
-        out = site.output.type.shape
+            own = {"BLOCKS": -(-k // 8), "PAIRS": -(-(out[3] // self.groups) // 2)}
         if site.format == "f32":
             return {**self.window.dims(x.type.shape, out), "GROUP_IN_C": w.type.shape[3],
                     "GROUP_OUT_C": out[3] // self.groups, "DEPTH": k}
@@ -219,7 +218,7 @@ class Conv2d(Op):
         if site.format == "f32":
             return {"weights": rows, "bias": constant(site.inputs[2])}
         if packed(site):
-            rows = nibbles(rows, 8, ORDER)
+            rows = nibble_pairs(rows, self.groups)
         elif site.format == "s8":
             rows = np.pad(rows, ((0, 0), (0, padded - k)))
         mult = self.multipliers(site)

@@ -14,7 +14,6 @@ from aot.ir import Array, TensorType, Value
 from aot.numerics import Multipliers, assert_int32
 from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Shape, Site, apply_clamp, clamp_limits, clamp_numbers
 from aot.ops.linear import (
-    ORDER,
     accumulator_bound,
     balanced_reach,
     channel_multipliers,
@@ -23,7 +22,7 @@ from aot.ops.linear import (
     folded_bias,
     headroom,
     linear_error_bound,
-    nibbles,
+    nibble_pairs,
     output_dims,
     packed,
     quantize_weights,
@@ -158,7 +157,7 @@ class FullyConnected(Op):
         assert w is not None
         if site.format == "f32":
             return {"weights": w, "bias": constant(site.inputs[2])}
-        return {"weights": nibbles(w, 8, ORDER) if packed(site) else w, "bias": self.bias(site),
+        return {"weights": nibble_pairs(w) if packed(site) else w, "bias": self.bias(site),
                 "multipliers": self.multipliers(site).m.astype(np.int32)}
 
     @classmethod

@@ -116,6 +116,17 @@ def nibbles(rows: Array, block: int, order: tuple[int, ...]) -> Array:
     return np.asarray(halves[..., 0] | halves[..., 1] << 4, np.uint8)
 
 
+def nibble_pairs(rows: Array, groups: int = 1) -> Array:
+    """Rows of 4-bit weights as ``runtime_c/aot_nibble.h`` has them: pairs of rows of a group, word by word; uint8.
+
+    Of an odd number, the last row is a pair with itself.
+    """
+    bytes_ = nibbles(rows, 8, ORDER).reshape(groups, rows.shape[0] // groups, -1)
+    bytes_ = np.pad(bytes_, ((0, 0), (0, bytes_.shape[1] % 2), (0, 0)), mode="edge")
+    words = bytes_.reshape(groups, bytes_.shape[1] // 2, 2, -1, 4)
+    return np.ascontiguousarray(words.transpose(0, 1, 3, 2, 4)).reshape(-1)
+
+
 def _least_error(w: Array, axis: int, limit: int) -> Array:
     """For each channel the largest weight to cover, so that rounding and clipping together err least (mean square)."""
     rows = np.moveaxis(w, axis, 0).reshape(w.shape[axis], -1).astype(np.float64)

@@ -21,7 +21,7 @@ AOT_LAYER static void conv2d_0(const int8_t *input, int8_t *output, int16_t *til
         BATCH = 1, IN_H = 4, IN_W = 4, IN_C = 3, OUT_H = 4, OUT_W = 4, OUT_C = 4, KERNEL_H = 3,
         KERNEL_W = 3, STRIDE_H = 1, STRIDE_W = 1, DILATION_H = 1, DILATION_W = 1, PAD_TOP = 1,
         PAD_LEFT = 1, GROUPS = 1, GROUP_IN_C = 3, GROUP_OUT_C = 4, PIXELS = 16, DEPTH = 27, BLOCKS = 4,
-        IN_ZERO = -128, OUT_ZERO = -100, OUT_MIN = -128, OUT_MAX = 127, SHIFT = 0
+        PAIRS = 2, IN_ZERO = -128, OUT_ZERO = -100, OUT_MIN = -128, OUT_MAX = 127, SHIFT = 0
     };
     for (int32_t n = 0; n < BATCH; ++n) {
         for (int32_t group = 0; group < GROUPS; ++group) {
@@ -56,8 +56,7 @@ AOT_LAYER static void conv2d_0(const int8_t *input, int8_t *output, int16_t *til
                     const uint32_t bias0 = (uint32_t)mixed_formats_conv2d_0_bias[c0];
                     const uint32_t bias1 = (uint32_t)mixed_formats_conv2d_0_bias[c1];
                     uint32_t sums[2][2] = { { bias0 - excess[0], bias0 - excess[1] }, { bias1 - excess[0], bias1 - excess[1] } };
-                    aot_nibble_dot(tile, tile + 8 * BLOCKS, mixed_formats_conv2d_0_weights + c0 * 4 * BLOCKS, mixed_formats_conv2d_0_weights + c1 * 4 * BLOCKS,
-                                   BLOCKS, sums);
+                    aot_nibble_dot(tile, tile + 8 * BLOCKS, mixed_formats_conv2d_0_weights + (group * PAIRS + c / 2) * 8 * BLOCKS, BLOCKS, sums);
                     const int32_t v00 = aot_requantize((int32_t)sums[0][0], mixed_formats_conv2d_0_multipliers[c0], OUT_ZERO);
                     const int32_t v01 = aot_requantize((int32_t)sums[0][1], mixed_formats_conv2d_0_multipliers[c0], OUT_ZERO);
                     const int32_t v10 = aot_requantize((int32_t)sums[1][0], mixed_formats_conv2d_0_multipliers[c1], OUT_ZERO);
