@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from kernels import Project, graph_of, project, steps_from_reference, wrapped
 from sketch import Sketch
+from test_ladder import overlapping
 from test_property import bounded, made
 
 from aot import build
@@ -93,6 +94,17 @@ def test_values_are_converted_once() -> None:
 def test_conversions(compiler: str, tmp_path: Path) -> None:
     battery.need(compiler)
     battery.check(mixed("c99"), tmp_path, compiler)
+
+
+@pytest.mark.parametrize("formats", [f for f in OTHERS if f.weights != "s8"], ids=lambda f: f.activations + f.weights)
+def test_an_output_may_overlap_its_input(formats: Formats, tmp_path: Path) -> None:
+    """Placed as tightly as is permitted, in bytes of these formats."""
+    found: dict[str, Project] = {}
+    for op in OPS:
+        if op.name in names(formats):
+            found |= overlapping(op, "c99", formats)
+    assert found
+    battery.check(found, tmp_path, build.host_compiler())
 
 
 @pytest.mark.emulator
