@@ -37,6 +37,7 @@ from aot.ops.linear import (
     folded_bias,
     headroom,
     linear_error_bound,
+    neighbours,
     nibble_pairs,
     output_dims,
     packed,
@@ -219,6 +220,8 @@ class Conv2d(Op):
             return {"weights": rows, "bias": constant(site.inputs[2])}
         if packed(site):
             rows = nibble_pairs(rows, self.groups)
+        elif site.format == "s16" and w.dtype == np.int8:
+            rows = neighbours(rows)
         elif site.format == "s8":
             rows = np.pad(rows, ((0, 0), (0, padded - k)))
         mult = self.multipliers(site)

@@ -22,6 +22,7 @@ from aot.ops.linear import (
     folded_bias,
     headroom,
     linear_error_bound,
+    neighbours,
     nibble_pairs,
     output_dims,
     packed,
@@ -157,7 +158,11 @@ class FullyConnected(Op):
         assert w is not None
         if site.format == "f32":
             return {"weights": w, "bias": constant(site.inputs[2])}
-        return {"weights": nibble_pairs(w) if packed(site) else w, "bias": self.bias(site),
+        if packed(site):
+            w = nibble_pairs(w)
+        elif site.format == "s16" and w.dtype == np.int8:
+            w = neighbours(w)
+        return {"weights": w, "bias": self.bias(site),
                 "multipliers": self.multipliers(site).m.astype(np.int32)}
 
     @classmethod
