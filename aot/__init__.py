@@ -6,7 +6,9 @@
 """
 
 from aot.compiler import Net, Options, compile
+from aot.diagnosis import doctor
 from aot.errors import AotError, Problem
+from aot.health import Diagnosis
 
 __version__ = "0.1.0"
-__all__ = ["AotError", "Net", "Options", "Problem", "__version__", "compile"]
+__all__ = ["AotError", "Diagnosis", "Net", "Options", "Problem", "__version__", "compile", "doctor"]

@@ -22,9 +22,11 @@ from aot.oracle import Oracle
 from aot.passes import run_passes
 from aot.plan import Plan
 from aot.program import Program
+from aot.quantize import WEIGHTS
 from aot.quantize import quantize as quantize_graph
 from aot.recipe import PRECISIONS, Recipe
 from aot.report import Report, build_report
+from aot.sanity import look
 from aot.strips import arrange
 from aot.targets import OPTIMIZE_FLAGS, Target, target
 from aot.write import write
@@ -48,6 +50,7 @@ class Options:
     optimize: str = "balanced"
     precision: str = "int8"
     calibration: str = DEFAULT_METHOD
+    weights: str = WEIGHTS[0]
     ram: int | None = None
     flash: int | None = None
 
@@ -138,13 +141,14 @@ class Net:
 
 
 def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataLike | None = None, *,
-            name: str | None = None, progress: Callable[[str, int, int], None] | None = None,
-            recipe: Recipe | None = None, **options: Any) -> Net:
+            name: str | None = None, data_config: sample_data.Config | None = None,
+            progress: Callable[[str, int, int], None] | None = None, recipe: Recipe | None = None,
+            **options: Any) -> Net:
     """Compile an ONNX model to C, in int8 unless ``precision`` says otherwise.
 
-    ``data`` holds calibration samples (see :func:`aot.data.load`); ``options`` are the fields of :class:`Options`.
-    A ``recipe`` gives formats layer by layer, instead of ``precision``. ``progress`` is called with a stage's name,
-    steps done and steps in all. Raises AotError with every problem found.
+    ``data`` holds calibration samples, ``data_config`` their preprocessing (see :func:`aot.data.load`);
+    ``options`` are the fields of :class:`Options`. A ``recipe`` gives formats layer by layer, instead of ``precision``.
+    ``progress`` is called with a stage's name, steps done and steps in all. Raises AotError with every problem found.
     """
     chosen = _options(options)
     processor = target(chosen.target)
@@ -157,9 +161,10 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     float_graph = run_passes(loaded.graph)
     _sizes(float_graph)
     given = _drawn(float_graph) if data is None else data
-    samples = sample_data.load(given, float_graph, "the calibration data")
+    samples = sample_data.load(given, float_graph, "the calibration data", data_config)
     oracle = Oracle(loaded.model)
     _agree(float_graph, oracle, samples)
+    warnings = () if data is None else look(float_graph, samples)
 
     done = 0
 
@@ -175,13 +180,13 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
         fine = {n.output for n in float_graph.nodes if recipe.of(n.output).activations == "s16"}
         calibration = calibrate(float_graph, samples, chosen.calibration, tick,
                                 fine if chosen.calibration == DEFAULT_METHOD else ())
-    graph = quantize_graph(float_graph, calibration, recipe)
+    graph = quantize_graph(float_graph, calibration, chosen.weights, recipe)
     ident = title(name if name is not None else loaded.name)
     arrangement = arrange(graph, processor.isa, chosen.optimize, chosen.ram)
     program, arena = arrangement.program, arrangement.plan
     golden = [_golden(graph, samples.sample(i)) for i in range(min(GOLDEN_VECTORS, len(samples)))]
     report = build_report(ident, loaded.name, chosen, float_graph, graph, program, arena, calibration,
-                          arrangement.described())
+                          arrangement.described(), warnings)
     _budgets(report, chosen)
     files = emit(graph, program, arena, processor, ident, chosen.optimize, golden, report.as_json())
     return Net(ident, processor, chosen, loaded.model, float_graph, graph, calibration, program, arena, files, report,
@@ -201,6 +206,8 @@ def _options(given: Mapping[str, Any]) -> Options:
     chosen = Options(**{k: v for k, v in given.items() if v is not None})
     if chosen.optimize not in OPTIMIZE_FLAGS:
         raise AotError(f"unknown optimization goal {chosen.optimize!r}", f"choose from {', '.join(OPTIMIZE_FLAGS)}")
+    if chosen.weights not in WEIGHTS:
+        raise AotError(f"unknown form of weights {chosen.weights!r}", f"choose from {', '.join(WEIGHTS)}")
     if chosen.precision not in PRECISIONS:
         raise AotError(f"precision {chosen.precision!r} is not supported", f"choose from {', '.join(PRECISIONS)}")
     return chosen

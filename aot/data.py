@@ -1,19 +1,22 @@
-"""Sample data: from .npz files, arrays or dicts to samples in the model's input shapes."""
+"""Sample data: from files, folders of images, arrays or iterables to samples in the model's input shapes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from aot import images
 from aot.errors import AotError
 from aot.ir import Array, Graph
 
 #: What a caller may pass as data.
-DataLike = str | Path | Array | Mapping[str, Array]
+DataLike = str | Path | Array | Mapping[str, Array] | Iterable[Array | Mapping[str, Array]]
+#: Preprocessing: a TOML file, or its table as a dict; see :class:`aot.images.Preprocessing`.
+Config = str | Path | Mapping[str, Any]
 #: A file that unpacks to more is refused.
 MOST_BYTES = 1 << 31
 
@@ -48,7 +51,8 @@ class Samples:
                 if self.offset is not None:
                     x = x + _part(self.offset, index, array).astype(np.float32)
             if not np.isfinite(x).all():
-                raise AotError(f"sample {index} of {name!r} leaves the range of float32",
+                place = np.argwhere(~np.isfinite(x))[0].tolist()
+                raise AotError(f"sample {index} of {name!r} leaves the range of float32 at {place}",
                                "check the data, its scale and its offset", name)
             result[name] = np.ascontiguousarray(x, np.float32).reshape(self.shapes[name])
         return result
@@ -59,15 +63,27 @@ class Samples:
                        None if self.y is None else self.y[:count])
 
 
-def load(data: DataLike, graph: Graph, what: str = "data") -> Samples:
+def load(data: DataLike, graph: Graph, what: str = "data", config: Config | None = None) -> Samples:
     """Samples for the graph's inputs.
 
-    Accepts an ``.npz`` file, one array, or a dict: one array per input under its name, or a single array ``x``; first
-    axis = samples. ``scale`` and ``offset`` (broadcastable to ``x``), ``y`` are taken if present, other keys ignored.
+    Accepts an ``.npz`` or ``.npy`` file, one array, or a dict: one array per input under its name, or a single array
+    ``x``; first axis = samples. ``scale`` and ``offset`` (broadcastable to ``x``), ``y`` are taken if present, other
+    keys ignored. Also a folder of images, and any iterable of samples: arrays, or dicts by input name.
+
+    ``config`` states the preprocessing of images, and scale, mean and std of arrays that come without scale and offset.
+    Pixels are divided by 255 unless it says otherwise.
     """
+    options = images.preprocessing(config)
     where = str(data) if isinstance(data, str | Path) else what
     shapes = {n: graph.values[n].type.shape for n in graph.inputs}
-    arrays, others = _read(data, where, {*shapes, "x", "scale", "offset", "y"})
+    wanted = {*shapes, "x", "scale", "offset", "y"}
+    folder = isinstance(data, str | Path) and Path(data).is_dir()
+    if folder:
+        arrays, others = _folder(Path(str(data)), where, shapes, options), list[str]()
+    else:
+        arrays, others = _read(data, where, wanted)
+    if config is not None or folder:
+        arrays = _with_factors(arrays, shapes, options, 1 / 255 if folder else 1.0)
     if "x" in arrays and len(shapes) == 1 and next(iter(shapes)) not in arrays:
         found = {next(iter(shapes)): arrays["x"]}
     else:
@@ -101,10 +117,12 @@ def _read(data: DataLike, where: str, wanted: set[str]) -> tuple[dict[str, Array
         return ({str(k): as_array(v, f"{where}: the array {k!r}") for k, v in data.items() if str(k) in wanted},
                 [str(k) for k in data if str(k) not in wanted])
     if not isinstance(data, str | Path):
+        if _is_iterable_of_samples(data):
+            return _collect(data, where)
         return {"x": as_array(data, where)}, []
     path = Path(data)
     if not path.is_file():
-        raise AotError(f"{where} is not a file", "give the path of an .npz file")
+        raise AotError(f"{where} is not a file", "give the path of an .npz or .npy file, or of a folder of images")
     try:
         loaded: Any = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -123,6 +141,59 @@ def _read(data: DataLike, where: str, wanted: set[str]) -> tuple[dict[str, Array
         words = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise AotError(f"{where} cannot be read as .npz: {words}",
                        "save plain arrays of numbers with numpy.savez") from error
+
+
+def _folder(folder: Path, where: str, shapes: Mapping[str, tuple[int, ...]],
+            options: images.Preprocessing) -> dict[str, Array]:
+    """The images in a folder, as the array ``x`` (and ``y``) of the only input."""
+    if len(shapes) != 1:
+        raise AotError(f"{where} is a folder, and the model has {len(shapes)} inputs",
+                       "a folder of images fits a model of one input; give an .npz file with one array for each input")
+    name, shape = next(iter(shapes.items()))
+    found = images.read_folder(folder, shape, options, MOST_BYTES)
+    return {name if k == "x" else k: a for k, a in found.items() if k != name or k == "x"}
+
+
+def _with_factors(arrays: dict[str, Array], shapes: Mapping[str, tuple[int, ...]], options: images.Preprocessing,
+                  default_scale: float) -> dict[str, Array]:
+    """The arrays with scale and offset as configured, unless they bring their own."""
+    if any(k in arrays and k not in shapes for k in ("scale", "offset")) or len(shapes) != 1:
+        return arrays
+    pairs = zip(("scale", "offset"), images.factors(options, next(iter(shapes.values())), default_scale), strict=True)
+    return arrays | {k: f for k, f in pairs if f is not None and k not in shapes}
+
+
+def _is_iterable_of_samples(data: object) -> bool:
+    """Not what numpy makes one array of: generators, data sets, lists of dicts or arrays."""
+    if isinstance(data, list | tuple):
+        return any(isinstance(s, Mapping) or hasattr(s, "__array__") for s in data)
+    return isinstance(data, Iterable) and not hasattr(data, "__array__") and not isinstance(data, bytes | bytearray)
+
+
+def _collect(samples: Any, where: str) -> tuple[dict[str, Array], list[str]]:
+    """Samples stacked by name; all of them have the names and shapes of the first."""
+    kept: dict[str, list[Array]] = {}
+    size = 0
+    for i, sample in enumerate(samples):
+        named = sample if isinstance(sample, Mapping) else {"x": sample}
+        if kept and set(kept) != {str(k) for k in named}:
+            raise AotError(f"{where}: sample {i} holds {', '.join(map(repr, map(str, named)))}, sample 0 "
+                           f"{', '.join(map(repr, kept))}", "give every sample the same arrays")
+        for name, value in named.items():
+            array = as_array(value, f"{where}: {str(name)!r} of sample {i}")
+            first = kept.setdefault(str(name), [array])[0]
+            if array.shape != first.shape:
+                raise AotError(f"{where}: {str(name)!r} of sample {i} has shape {list(array.shape)}, of sample 0 "
+                               f"{list(first.shape)}", "give samples of one shape, without an axis of samples")
+            if i:
+                kept[str(name)].append(array)
+            size += array.nbytes
+        if size > MOST_BYTES:
+            raise AotError(f"{where} gives more than {MOST_BYTES} bytes in {i + 1} samples",
+                           "give fewer samples, such as itertools.islice(samples, 200)")
+    if not kept:
+        raise AotError(f"{where} holds no samples", "give at least one; 100 or more are better")
+    return {name: np.stack(arrays) for name, arrays in kept.items()}, []
 
 
 def as_array(value: Any, what: str) -> Array:
@@ -158,8 +229,11 @@ def _numeric(arrays: Mapping[str, Array], key: str, where: str) -> Array | None:
 def _refuse_nan(array: Array, what: str, node: str) -> None:
     """Only finite numbers are data."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = int((~np.isfinite(array)).sum())
-        raise AotError(f"{what} holds {bad} NaN or infinite values", "leave out the samples that hold them", node)
+        bad = np.argwhere(~np.isfinite(array))
+        where = f", the first in sample {bad[0][0]}" if array.ndim else ""
+        where += f" at {bad[0][1:].tolist()}" if array.ndim > 1 else ""
+        raise AotError(f"{what} holds {len(bad)} NaN or infinite values{where}",
+                       "finite numbers were expected; leave out the samples that hold others", node)
 
 
 def _broadcasts(factor: Array | None, array: Array, key: str, name: str, where: str) -> None:

@@ -119,6 +119,13 @@ def emit_bench(projects: Sequence[tuple[str, Graph, int]]) -> str:
         projects=rows, port_bytes=most + BENCH_GUARD_BYTES, ports=max(row["ports"] for row in rows))
 
 
+def emit_page(content: Mapping[str, Any]) -> str:
+    """The page of ``aot doctor``: HTML, in which all text is escaped but what the template marks as safe."""
+    env = jinja2.Environment(loader=jinja2.FileSystemLoader(resources("templates")), undefined=jinja2.StrictUndefined,
+                             trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=True)
+    return env.get_template("doctor.html.j2").render(content)
+
+
 def _interface(graph: Graph, program: Program, plan: Plan, name: str) -> dict[str, Any]:
     """What the run function needs: parameters, arena pointers and calls."""
     inputs, outputs = _ports(graph, graph.inputs, "input"), _ports(graph, graph.outputs, "output")

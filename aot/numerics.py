@@ -122,3 +122,10 @@ def assert_int32(acc: Array, what: str) -> None:
     """The twin's own check that no 32-bit accumulator overflowed."""
     if acc.size and max(abs(int(acc.max())), abs(int(acc.min()))) > INT32_MAX:
         raise AssertionError(f"{what}: accumulator exceeds 32 bits")
+
+
+def decibels(signal: float, noise: float) -> float:
+    """10 log10(signal / noise) of two powers, within -99 .. 200 so that it is always a number."""
+    if noise <= 0:
+        return 200.0
+    return round(float(np.clip(10 * np.log10(max(signal, 1e-30) / noise), -99.0, 200.0)), 2)

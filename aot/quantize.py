@@ -5,20 +5,28 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import count
 
+import numpy as np
+
 from aot.calibrate import Calibration, Range
 from aot.errors import AotError
 from aot.interpret import site
 from aot.ir import Array, Graph, Node, Quant, TensorType, Value
-from aot.numerics import LIMITS
+from aot.numerics import LIMITS, WEIGHT_LIMITS
 from aot.ops.base import Op, affine, quantize_activation
 from aot.ops.concat import Concat
 from aot.ops.quantize import Quantize
 from aot.reach import narrowed, reaches, widened
 from aot.recipe import Recipe
 
+#: How many scales weights have: one for each output channel, or one in all.
+WEIGHTS = ("per-channel", "per-tensor")
 
-def quantize(graph: Graph, calibration: Calibration, recipe: Recipe | None = None) -> Graph:
-    """The graph in the recipe's formats (default: int8), with int32 biases. Proves that no accumulator can overflow."""
+
+def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0], recipe: Recipe | None = None) -> Graph:
+    """The graph in the recipe's formats (default: int8), with int32 biases. Proves that no accumulator can overflow.
+
+    ``weights`` is one of :data:`WEIGHTS`.
+    """
     recipe = recipe or Recipe()
     if unknown := sorted(set(recipe.layers) - {n.output for n in graph.nodes} - set(graph.inputs)):
         raise AotError(f"the recipe names {', '.join(map(repr, unknown))}, which the network does not have",
@@ -74,6 +82,7 @@ def quantize(graph: Graph, calibration: Calibration, recipe: Recipe | None = Non
                 limits = node.op.output_limits(inputs, Value(node.output, kind))
                 kind = replace(kind, limits=None if limits == LIMITS[format] else limits)
             out = Value(node.output, kind)
+            inputs = inputs if weights == WEIGHTS[0] else _of_one_scale(inputs, formats.weights)
             constants = node.op.quantize_constants(inputs, out, _mean(calibration, values[node.inputs[0]]),
                                                    formats.weights)
         except AotError as error:
@@ -93,6 +102,14 @@ def quantize(graph: Graph, calibration: Calibration, recipe: Recipe | None = Non
     quantized = replace(graph, nodes=tuple(nodes), values={n: v for n, v in values.items() if n in used})
     prove(quantized)
     return quantized
+
+
+def _of_one_scale(inputs: tuple[Value, ...], format: str) -> tuple[Value, ...]:
+    """The same, with the wish for one scale in all channels on the float constants: see ``ops.linear``."""
+    limit = WEIGHT_LIMITS[format]
+    return tuple(
+        replace(v, type=replace(v.type, quant=Quant((max(float(np.abs(v.data).max(initial=0)) / limit, 1e-30),))))
+        if v.data is not None and v.type.format == "f32" and k else v for k, v in enumerate(inputs))
 
 
 def _mean(calibration: Calibration, x: Value) -> Array:

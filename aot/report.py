@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from aot.calibrate import Calibration
+from aot.errors import Problem
 from aot.ir import Graph
 from aot.names import comment
 from aot.plan import Plan
@@ -35,7 +36,8 @@ class Row:
 class Report:
     """Rows by layer; ``weights`` and ``arena`` in bytes, ``macs`` those of the network.
 
-    ``strips`` says which stretches of layers run strip by strip, and what that changes.
+    ``strips`` says which stretches of layers run strip by strip, and what that changes;
+    ``warnings`` what looks wrong with the calibration data.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Report:
     arena: int
     arena_lower_bound: int
     strips: tuple[str, ...]
+    warnings: tuple[Problem, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The report as plain data."""
@@ -70,7 +73,8 @@ class Report:
 
 
 def build_report(name: str, title: str, options: Options, float_graph: Graph, graph: Graph, program: Program,
-                 plan: Plan, calibration: Calibration, strips: tuple[str, ...] = ()) -> Report:
+                 plan: Plan, calibration: Calibration, strips: tuple[str, ...] = (),
+                 warnings: tuple[Problem, ...] = ()) -> Report:
     """The report of a finished compilation."""
     headroom = prove(program.graph)
     rows = []
@@ -87,4 +91,4 @@ def build_report(name: str, title: str, options: Options, float_graph: Graph, gr
     parameters = sum(v.type.size for v in float_graph.values.values() if v.data is not None)
     return Report(name, options.target, options.optimize, calibration.method, calibration.samples, tuple(rows),
                   macs, parameters, sum(d.nbytes for d in program.constants.values()),
-                  plan.reserved(target(options.target).align), plan.lower_bound, strips)
+                  plan.reserved(target(options.target).align), plan.lower_bound, strips, warnings)

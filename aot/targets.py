@@ -24,7 +24,9 @@ class Isa:
     features: tuple[str, ...] = ()
 
 
-C99 = Isa("c99", "aot_simd_c99.h", block=1, rows=2, tile=2)
+HOST = Isa("host", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("vector",))
+C99 = Isa("c99", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("vector",))
+PLAIN = Isa("plain", "aot_simd_c99.h", block=1, rows=2, tile=2)
 DSP = Isa("dsp", "aot_simd_dsp.h", block=4, rows=2, tile=3, features=("dsp",))
 THUMB1 = Isa("thumb1", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("mul32", "thumb1"))
 RV32 = Isa("rv32", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("mul32",))
@@ -69,11 +71,11 @@ _ARM = "arm-none-eabi-gcc"
 _RISCV = "riscv64-unknown-elf-gcc"
 
 TARGETS: dict[str, Target] = {t.name: t for t in (
-    Target("host", "this machine, portable C99", C99, "cc", (), 16),
+    Target("host", "this machine, portable C99", HOST, "cc", (), 16),
     Target("c99", "any processor with a C99 compiler", C99, "cc", (), 8),
     Target("cortex-m0", "Arm Cortex-M0, M0+, M1", THUMB1, _ARM,
            ("-mcpu=cortex-m0", "-mthumb", "-mfloat-abi=soft"), 8, ("qemu-system-arm", "-M", "mps2-an385"), "mps2"),
-    Target("cortex-m3", "Arm Cortex-M3", C99, _ARM,
+    Target("cortex-m3", "Arm Cortex-M3", PLAIN, _ARM,
            ("-mcpu=cortex-m3", "-mthumb", "-mfloat-abi=soft"), 8, ("qemu-system-arm", "-M", "mps2-an385"), "mps2",
            cycles=Cycles(2, 5, 7, 12)),
     Target("cortex-m4", "Arm Cortex-M4 with DSP instructions", DSP, _ARM,

@@ -13,8 +13,8 @@ from aot.compiler import Net
 from aot.data import Samples
 from aot.errors import AotError
 from aot.interpret import walk_float, walk_quantized
-from aot.ir import Array
-from aot.numerics import real, stored
+from aot.ir import Array, Value
+from aot.numerics import LIMITS, decibels, real, stored
 from aot.oracle import Oracle
 
 #: Layer by layer comparison runs on this many samples at most; the outputs are compared on all of them.
@@ -32,7 +32,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Verification:
-    """The result of :func:`verify`; fields as in the JSON of ``aot verify``."""
+    """The result of :func:`verify`; fields as in the JSON of ``aot verify``.
+
+    ``clipped``: how many of the ``inputs`` (elements of all inputs, all samples) lie outside of the calibrated range.
+    """
 
     samples: int
     metric: str | None
@@ -44,6 +47,8 @@ class Verification:
     elements: int
     mismatches: int
     first_mismatch: str | None
+    inputs: int
+    clipped: int
     layers: tuple[Layer, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -53,6 +58,7 @@ class Verification:
             "agreement": self.agreement, "mean_abs_error": self.mean_abs_error, "sqnr_db": self.sqnr_db,
             "bit_exact": {"elements": self.elements, "mismatches": self.mismatches,
                           "first_mismatch": self.first_mismatch},
+            "clipped": {"elements": self.inputs, "outside": self.clipped},
             "layers": [{"name": x.name, "sqnr_db": x.sqnr_db, "type": x.type} for x in self.layers],
         }
 
@@ -68,11 +74,13 @@ def verify(net: Net, samples: Samples, progress: Callable[[int, int], None] | No
     noise = _Noise()
     floats: dict[str, list[Array]] = {n: [] for n in graph.outputs}
     ours: dict[str, list[Array]] = {n: [] for n in graph.outputs}
-    elements = mismatches = 0
+    elements = mismatches = inputs = clipped = 0
     first: str | None = None
     for i, x in enumerate(samples):
         q = {n: stored(a, graph.values[n].type) for n, a in x.items()}
         twin = dict(walk_quantized(graph, q)) | q
+        inputs += sum(a.size for a in x.values())
+        clipped += sum(_outside(a, graph.values[n]) for n, a in x.items())
         if i < LAYER_SAMPLES:
             known = all(s.site.output.name in twin for s in net.program.steps)
             executed = twin if known else dict(walk_quantized(net.program.graph, q))
@@ -99,9 +107,9 @@ def verify(net: Net, samples: Samples, progress: Callable[[int, int], None] | No
     return Verification(
         len(samples), metric, before, after, _agreement(reference, answer),
         float(np.mean([np.abs(a - b).mean() for a, b in everything])),
-        _decibels(sum(float((a.astype(np.float64) ** 2).sum()) for a, _ in everything),
+        decibels(sum(float((a.astype(np.float64) ** 2).sum()) for a, _ in everything),
                   sum(float(((a.astype(np.float64) - b) ** 2).sum()) for a, b in everything)),
-        elements, mismatches, first, layers)
+        elements, mismatches, first, inputs, clipped, layers)
 
 
 def _compare_layers(net: Net, steps: host.Runner, q: Mapping[str, Array],
@@ -117,6 +125,14 @@ def _compare_layers(net: Net, steps: host.Runner, q: Mapping[str, Array],
     return first, elements, mismatches
 
 
+def _outside(x: Array, value: Value) -> int:
+    """How many elements differ by more than a step from the nearest number that the quantized value can hold."""
+    if value.type.quant is None:
+        return 0
+    low, high = ((q - value.zero) * value.scale for q in LIMITS[value.type.format])
+    return int(((x < low - value.scale) | (x > high + value.scale)).sum())
+
+
 class _Noise:
     """Signal and noise power per layer, summed over samples."""
 
@@ -129,14 +145,7 @@ class _Noise:
         self._power[name] = (signal + float((exact**2).sum()), noise + float(((exact - approximate) ** 2).sum()))
 
     def ratio(self, name: str) -> float:
-        return _decibels(*self._power.get(name, (0.0, 0.0)))
-
-
-def _decibels(signal: float, noise: float) -> float:
-    """10 log10(signal / noise), within -99 .. 200 so that it is always a number."""
-    if noise <= 0:
-        return 200.0
-    return round(float(np.clip(10 * np.log10(max(signal, 1e-30) / noise), -99.0, 200.0)), 2)
+        return decibels(*self._power.get(name, (0.0, 0.0)))
 
 
 def _metric(y: Array | None, reference: Array, answer: Array) -> tuple[str | None, float | None, float | None]:

@@ -75,6 +75,80 @@ AOT_INLINE void aot_matrix_widen(uint32_t *tile, const int8_t *from, int32_t wor
     }
 }
 
+/* The same for three pixels at once. */
+AOT_INLINE void aot_matrix_widen_three(uint32_t *tile, const int8_t *from0, const int8_t *from1, const int8_t *from2,
+                                       int32_t words)
+{
+#if AOT_ARM_DSP
+#pragma GCC unroll 4
+    for (int32_t i = 0; i < words; ++i) {
+        __asm__ volatile("ldr r8, [%1], #4\n ldr r10, [%2], #4\n ldr r12, [%3], #4\n"
+                         "sxtb16 r4, r8, ror #8\n sxtb16 r5, r10, ror #8\n sxtb16 r6, r12, ror #8\n"
+                         "rev16 r8, r8\n rev16 r10, r10\n rev16 r12, r12\n"
+                         "eor r8, r8, #0x007F007F\n eor r10, r10, #0x007F007F\n eor r12, r12, #0x007F007F\n"
+                         "stmia %0!, {r4, r5, r6, r8, r10, r12}\n"
+                         : "+r"(tile), "+r"(from0), "+r"(from1), "+r"(from2)
+                         :
+                         : "r4", "r5", "r6", "r8", "r10", "r12", "memory");
+    }
+#else
+    aot_matrix_widen(tile, from0, words);
+    aot_matrix_widen(tile + 1, from1, words);
+    aot_matrix_widen(tile + 2, from2, words);
+#endif
+}
+
+/* Four of the inputs that are over when each row of a window is taken four by four, of all rows together. */
+AOT_INLINE uint32_t aot_matrix_rest(const int8_t *from, int32_t pitch, int32_t length, int32_t rows, int32_t block)
+{
+    const int32_t each = length % 4;
+    uint32_t word = 0;
+#pragma GCC unroll 4
+    for (int32_t i = 0; i < 4; ++i) {
+        const int32_t k = 4 * block + i;
+        if (k < rows * each) {
+            word |= (uint32_t)(uint8_t)from[k / each * pitch + length - each + k % each] << (8 * i);
+        }
+    }
+    return word;
+}
+
+/* The inputs of a pixel's window, `rows` rows of `length` bytes which begin `pitch` bytes apart: fours, then the rest. */
+AOT_INLINE void aot_matrix_window(uint32_t *tile, const int8_t *from, int32_t pitch, int32_t length, int32_t rows)
+{
+    for (int32_t row = 0; row < rows; ++row) {
+        aot_matrix_widen(tile, from + row * pitch, length / 4);
+        tile += AOT_MATRIX_WORDS * (length / 4);
+    }
+#pragma GCC unroll 8
+    for (int32_t block = 0; 4 * block < rows * (length % 4); ++block) {
+        const uint32_t word = aot_matrix_rest(from, pitch, length, rows, block);
+        tile[0] = aot_odd_bytes(word);
+        tile[3] = aot_matrix_even(word);
+        tile += AOT_MATRIX_WORDS;
+    }
+}
+
+/* The same for three pixels, whose windows begin `step` bytes apart. */
+AOT_INLINE void aot_matrix_windows(uint32_t *tile, const int8_t *from, int32_t step, int32_t pitch, int32_t length,
+                                   int32_t rows)
+{
+    for (int32_t row = 0; row < rows; ++row) {
+        const int8_t *const start = from + row * pitch;
+        aot_matrix_widen_three(tile, start, start + step, start + 2 * step, length / 4);
+        tile += AOT_MATRIX_WORDS * (length / 4);
+    }
+#pragma GCC unroll 8
+    for (int32_t block = 0; 4 * block < rows * (length % 4); ++block) {
+        for (int32_t p = 0; p < AOT_MATRIX_PIXELS; ++p) {
+            const uint32_t word = aot_matrix_rest(from + p * step, pitch, length, rows, block);
+            tile[p] = aot_odd_bytes(word);
+            tile[3 + p] = aot_matrix_even(word);
+        }
+        tile += AOT_MATRIX_WORDS;
+    }
+}
+
 /* The same for inputs that are all one value, such as padding. */
 AOT_INLINE void aot_matrix_fill(uint32_t *tile, int8_t value, int32_t words)
 {
@@ -121,12 +195,11 @@ AOT_INLINE void aot_matrix_widen_one(uint32_t *row, const int8_t *from, int32_t 
     "smlad r11, r4, r5, r11\n smlad r12, r4, r6, r12\n smlad lr, r4, r7, lr\n"
 
 /*
- * Sum to output: requantize, then divide by 256 and saturate in one instruction, store. Dropping the lower half of the
- * product before the division changes nothing, since both round down and the half was added at the end.
+ * Sum to output: requantize, then divide by 256 and saturate in one instruction. Dropping the lower half of the product
+ * before the division changes nothing, since both round down and the half was added at the end.
  */
-#define AOT_MATRIX_STORE(sum, multiplier, offset, place)                                                        \
-    "smmla " sum ", " sum ", " multiplier ", " offset "\n ssat " sum ", #8, " sum ", asr #8\n"                  \
-    "strb " sum ", " place "\n"
+#define AOT_MATRIX_FINISH(sum, multiplier, offset)                                                              \
+    "smmla " sum ", " sum ", " multiplier ", " offset "\n ssat " sum ", #8, " sum ", asr #8\n"
 
 /* Three pixels times pairs of output channels, requantized and saturated to int8. */
 AOT_ASSEMBLY static void aot_matrix_pairs(const uint32_t *stream AOT_UNUSED, const uint32_t *tile AOT_UNUSED,
@@ -155,13 +228,10 @@ AOT_ASSEMBLY static void aot_matrix_pairs(const uint32_t *stream AOT_UNUSED, con
         "subs r2, r2, #1\n bne 2b\n"
         "ldmia r0!, {r3, r4}\n"
         "ldmia sp, {r1, r2, r5, r6}\n"  /* pixel1, pixel2, offset, output */
-        AOT_MATRIX_STORE("r8", "r3", "r5", "[r6]")
-        AOT_MATRIX_STORE("r9", "r3", "r5", "[r6, r1]")
-        AOT_MATRIX_STORE("r10", "r3", "r5", "[r6, r2]")
-        "adds r6, r6, #1\n"
-        AOT_MATRIX_STORE("r11", "r4", "r5", "[r6]")
-        AOT_MATRIX_STORE("r12", "r4", "r5", "[r6, r1]")
-        AOT_MATRIX_STORE("lr", "r4", "r5", "[r6, r2]")
+        AOT_MATRIX_FINISH("r8", "r3", "r5") AOT_MATRIX_FINISH("r9", "r3", "r5") AOT_MATRIX_FINISH("r10", "r3", "r5")
+        AOT_MATRIX_FINISH("r11", "r4", "r5") AOT_MATRIX_FINISH("r12", "r4", "r5") AOT_MATRIX_FINISH("lr", "r4", "r5")
+        "strb r8, [r6]\n strb r9, [r6, r1]\n strb r10, [r6, r2]\n"
+        "strb r11, [r6, #1]!\n strb r12, [r6, r1]\n strb lr, [r6, r2]\n"
         "adds r6, r6, #1\n str r6, [sp, #12]\n"
         "ldr r1, [sp, #28]\n subs r1, r1, #1\n str r1, [sp, #28]\n"
         "bne 1b\n"
@@ -222,10 +292,9 @@ AOT_ASSEMBLY static void aot_matrix_rows(const uint32_t *stream AOT_UNUSED, cons
         "subs r2, r2, #1\n bne 3b\n"
         "ldmia r0!, {r3, r4, r5, r6}\n"
         "ldrd r8, r7, [sp, #24]\n"      /* output, offset */
-        AOT_MATRIX_STORE("r9", "r3", "r7", "[r8], #1")
-        AOT_MATRIX_STORE("r10", "r4", "r7", "[r8], #1")
-        AOT_MATRIX_STORE("r11", "r5", "r7", "[r8], #1")
-        AOT_MATRIX_STORE("r12", "r6", "r7", "[r8], #1")
+        AOT_MATRIX_FINISH("r9", "r3", "r7") AOT_MATRIX_FINISH("r10", "r4", "r7")
+        AOT_MATRIX_FINISH("r11", "r5", "r7") AOT_MATRIX_FINISH("r12", "r6", "r7")
+        "strb r9, [r8], #1\n strb r10, [r8], #1\n strb r11, [r8], #1\n strb r12, [r8], #1\n"
         "str r8, [sp, #24]\n"
         "subs lr, lr, #1\n bne 1b\n"
         "add sp, sp, #32\n"

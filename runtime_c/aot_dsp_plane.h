@@ -9,30 +9,16 @@
 
 #include "aot_simd_dsp.h"
 
-/* What slides over a plane; the assembly relies on this order. */
-typedef struct {
-    uint32_t weights[6];  /* each row's first and second, then second and third weight, as pairs of halfwords */
-    int32_t bias[2];      /* the same twice */
-    int32_t multiplier;
-    int32_t zero;         /* zero point of the output */
-} aot_plane_filter;
+/*
+ * What slides over a plane is five words: each row's weights w0 w1 w1 w2 as bytes, which come apart into the pairs (w0, w1)
+ * and (w1, w2), then the bias and the multiplier. The assembly relies on this order.
+ */
+enum { AOT_PLANE_FILTER = 5, AOT_PLANE_BIAS = 3, AOT_PLANE_MULTIPLIER = 4 };
 
 /* Two numbers as halfwords of a word, the first one lower. */
 AOT_INLINE uint32_t aot_pair(int32_t first, int32_t second)
 {
     return aot_low_pair((uint32_t)first, (uint32_t)second);
-}
-
-/* A filter from its nine weights, row by row. */
-AOT_INLINE void aot_plane_load(aot_plane_filter *filter, const int8_t *weights, int32_t bias, int32_t multiplier)
-{
-    for (int32_t row = 0; row < 3; ++row) {
-        filter->weights[2 * row] = aot_pair(weights[3 * row], weights[3 * row + 1]);
-        filter->weights[2 * row + 1] = aot_pair(weights[3 * row + 1], weights[3 * row + 2]);
-    }
-    filter->bias[0] = bias;
-    filter->bias[1] = bias;
-    filter->multiplier = multiplier;
 }
 
 /* A row of one channel, `step` bytes from pixel to pixel, to a row of the plane. */
@@ -79,12 +65,14 @@ AOT_INLINE void aot_plane_fill(int16_t *plane, int8_t value, int32_t length)
 }
 
 /* One output in plain C: the window's upper left corner, halfwords from row to row, the filter. */
-AOT_INLINE int32_t aot_plane_sum(const int16_t *corner, int32_t pitch, const aot_plane_filter *filter)
+AOT_INLINE int32_t aot_plane_sum(const int16_t *corner, int32_t pitch, const uint32_t *filter)
 {
-    int32_t sum = filter->bias[0];
+    int32_t sum = (int32_t)filter[AOT_PLANE_BIAS];
     for (int32_t row = 0; row < 3; ++row) {
-        sum = aot_multiply_pairs(aot_pair(corner[0], corner[1]), filter->weights[2 * row], sum);
-        sum += corner[2] * (int16_t)(filter->weights[2 * row + 1] >> 16);
+        const uint32_t first = aot_even_bytes(filter[row]);
+        const uint32_t last = aot_odd_bytes(filter[row]);
+        sum = aot_multiply_pairs(aot_pair(corner[0], corner[1]), first, sum);
+        sum = aot_multiply_pairs(aot_pair(0, corner[2]), last, sum);
         corner += pitch;
     }
     return sum;

@@ -14,7 +14,8 @@ from aot import build
 from aot.ir import FORMATS, Array
 
 #: The kernels for one instruction set run anywhere: each instruction has an equivalent in C.
-ISAS = {"c99": "c99", "dsp": "cortex-m4", "mve": "cortex-m55", "rv32": "rv32imc", "thumb1": "cortex-m0"}
+ISAS = {"c99": "c99", "host": "host", "dsp": "cortex-m4", "mve": "cortex-m55", "rv32": "rv32imc",
+        "thumb1": "cortex-m0"}
 COMPILERS = ("gcc", "clang")
 #: Every vector is run once for each: what the arena holds before must not matter, nor how inputs are aligned.
 FILLS = ((0x55, 0), (0xAA, 1), (0x00, 3))

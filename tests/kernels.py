@@ -79,7 +79,7 @@ def project(graph: Graph, target: Target = TARGETS["c99"], name: str = "case", s
         return {n: (spread * rng.normal(size=graph.values[n].type.shape)).astype(np.float32) for n in graph.inputs}
 
     found = calibration or calibrate(graph, [draw() for _ in range(samples)], "minmax")
-    quantized = quantize_graph(graph, found, recipe or Recipe(formats))
+    quantized = quantize_graph(graph, found, recipe=recipe or Recipe(formats))
     program = lower(quantized, target.isa, optimize)
     arena = place(program) if place else plan(program.buffers, program.sharings)
     check(program.buffers, program.sharings, arena.offsets, arena.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -72,6 +73,11 @@ def need(*tools: str) -> None:
             if os.environ.get("CI"):
                 pytest.fail(f"{tool} is missing")
             pytest.skip(f"{tool} is not installed")
+
+
+def need_package(name: str) -> Any:
+    """A package of an extra: skip without it on a developer's machine; fail without it where all checks are run."""
+    return importlib.import_module(name) if os.environ.get("CI") else pytest.importorskip(name)
 
 
 # --- small models ------------------------------------------------------------------------------------------------

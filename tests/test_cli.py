@@ -70,7 +70,7 @@ def paths(tmp_path: Path) -> tuple[Path, Path, Path]:
     """A small model, calibration data for it, and a folder that does not exist yet."""
     net = dense()
     onnx.save(net, tmp_path / "net.onnx")
-    np.savez(tmp_path / "calib.npz", **draws(net))
+    np.savez(tmp_path / "calib.npz", **draws(net, 32))
     return tmp_path / "net.onnx", tmp_path / "calib.npz", tmp_path / "out"
 
 
@@ -130,8 +130,8 @@ def test_verify_to_a_file_and_a_table(command: Command, paths: tuple[Path, Path,
     assert "C equals its twin" in done.out
     result = json.loads((tmp_path / "new" / "v.json").read_text())
     assert (result["metric"], result["float"], result["quantized"]) == (None, None, None)
-    samples = draws(dense())
-    np.savez(tmp_path / "target.npz", **samples, y=np.zeros((8, 3), np.float32))
+    samples = draws(dense(), 32)
+    np.savez(tmp_path / "target.npz", **samples, y=np.zeros((32, 3), np.float32))
     result = json.loads(command("verify", net, "--data", tmp_path / "target.npz", "--json", "-").out)
     assert result["metric"] == "mse"
     assert result["quantized"] == pytest.approx(result["float"], rel=0.05)
@@ -163,7 +163,7 @@ def test_output_survives_an_ascii_terminal(tmp_path: Path) -> None:
     """Names in unicode, printed where only ASCII can be."""
     net = small("eingäng", outputs=("größe \N{SNOWMAN}",), nodes=("schicht ü", "\x1b[31mred"))
     onnx.save(net, tmp_path / "mödel.onnx")
-    np.savez(tmp_path / "c.npz", **draws(net))
+    np.savez(tmp_path / "c.npz", **draws(net, 32))
     env = {"PYTHONIOENCODING": "ascii"}
     for words in (["inspect"], ["verify", "--data", tmp_path / "c.npz"],
                   ["compile", "--data", tmp_path / "c.npz", "-o", tmp_path / "ö"]):
@@ -341,12 +341,12 @@ def test_json_to_a_device(command: Command, paths: tuple[Path, Path, Path], tmp_
     os.mkfifo(pipe)
     reader = subprocess.Popen([sys.executable, "-c", f"print(open({str(pipe)!r}).read())"], stdout=subprocess.PIPE)
     assert command("verify", net, "--data", calib, "--json", pipe).status == 0
-    assert json.loads(reader.communicate(timeout=60)[0])["samples"] == 8
+    assert json.loads(reader.communicate(timeout=60)[0])["samples"] == 32
     assert pipe.is_fifo()
     (tmp_path / "link.json").symlink_to(tmp_path / "v.json")
     assert command("verify", net, "--data", calib, "--json", tmp_path / "link.json").status == 0
     assert (tmp_path / "link.json").is_symlink()
-    assert json.loads((tmp_path / "v.json").read_text())["samples"] == 8
+    assert json.loads((tmp_path / "v.json").read_text())["samples"] == 32
 
 
 def test_a_reader_that_went_away(paths: tuple[Path, Path, Path]) -> None:

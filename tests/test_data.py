@@ -136,7 +136,7 @@ def test_things_that_are_no_arrays() -> None:
 
 
 def test_paths_that_are_no_files(tmp_path: Path) -> None:
-    assert "is not a file" in refusal(tmp_path)
+    assert "holds no images" in refusal(tmp_path)
     assert "is not a file" in refusal(tmp_path / "none.npz")
     assert "is not a file" in refusal("a\0b")
 

@@ -52,7 +52,7 @@ def test_examples(tmp_path: Path) -> None:
 
 def test_many_kinds_of_layers(tmp_path: Path) -> None:
     onnx.save(cnn(), tmp_path / "cnn.onnx")
-    np.savez(tmp_path / "c.npz", **draws(cnn()))
+    np.savez(tmp_path / "c.npz", **draws(cnn(), 32))
     check(tmp_path / "cnn.onnx", tmp_path / "c.npz", tmp_path)
 
 

@@ -162,3 +162,8 @@ def test_limits_leave_32_bits_to_sums() -> None:
         graph = made(precision).graph
         for fill in LIMITS["s16"]:
             run_quantized(graph, {"x": np.full((1, 3, 9, 7), fill, np.int16)})
+
+
+def test_the_doctor_says_what_it_cannot_examine() -> None:
+    with pytest.raises(aot.AotError, match="'int16' is not examined"):
+        aot.doctor(cnn(), draws(cnn(), 4), precision="int16")

@@ -38,16 +38,7 @@ class DspConv2d(SpecialKernel):
         return dims | {"PAIRS": pairs, "BLOCKS": n, "GROUP_WORDS": pairs * (4 + 2 * n)}
 
     def constants(self, site: Site) -> dict[str, Array]:
-        op = _op(site)
-        w = site.inputs[1].data
-        assert w is not None
-        per_group = w.shape[0] // op.groups
-        order = np.arange(per_group)
-        if per_group % 2:  # the first two pairs share a channel
-            order = np.concatenate([order[:2], order[1:]])
-        order = (np.arange(op.groups)[:, None] * per_group + order).reshape(-1)
-        rows = w.reshape(w.shape[0], -1)
-        return {"stream": dsp_matrix.pack(rows[order], op.bias(site)[order], op.multipliers(site).m[order], 2)}
+        return {"stream": stream(site, _order(site))}
 
     def instructions(self, site: Site) -> float:
         dims = self.dims(site)
@@ -59,6 +50,29 @@ class DspConv2d(SpecialKernel):
         depth = site.inputs[1].type.size // site.inputs[1].type.shape[0]
         n = dsp_matrix.blocks(depth)
         return PIXELS * 8 * n + (0 if site.inputs[1].type.shape[3] % 4 == 0 else 4 * n)
+
+
+def stream(site: Site, elements: Array | None = None) -> Array:
+    """The weights of all pairs of channels; ``elements``: those of a sum in the order of the tile, if not their own."""
+    op = _op(site)
+    w = site.inputs[1].data
+    assert w is not None
+    per_group = w.shape[0] // op.groups
+    order = np.arange(per_group)
+    if per_group % 2:  # the first two pairs share a channel
+        order = np.concatenate([order[:2], order[1:]])
+    order = (np.arange(op.groups)[:, None] * per_group + order).reshape(-1)
+    rows = w.reshape(w.shape[0], -1)
+    rows = rows if elements is None else rows[:, elements]
+    return dsp_matrix.pack(rows[order], op.bias(site)[order], op.multipliers(site).m[order], 2)
+
+
+def _order(site: Site) -> Array:
+    """Elements of a window as ``aot_matrix_window`` takes them: of each row in fours, then what is left of all rows."""
+    _, height, width, channels = site.inputs[1].type.shape
+    elements = np.arange(height * width * channels).reshape(height, width * channels)
+    fours = width * channels // 4 * 4
+    return np.concatenate([elements[:, :fours].reshape(-1), elements[:, fours:].reshape(-1)])
 
 
 def _op(site: Site) -> Conv2d:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from aot.ir import Array
 from aot.kernels import dsp_matrix
-from aot.kernels.dsp_conv2d import PIXELS, DspConv2d
+from aot.kernels.dsp_conv2d import PIXELS, DspConv2d, stream
 from aot.kernels.dsp_small import FIELDS, Small
 from aot.ops.base import Site
 from aot.ops.conv2d import Conv2d
@@ -30,7 +30,7 @@ class DspSmallConv2d(Small):
         return dict(zip(FIELDS, self.table(site), strict=True)) | {"BLOCKS": blocks}
 
     def constants(self, site: Site) -> dict[str, Array]:
-        return DspConv2d().constants(site)
+        return {"stream": stream(site)}
 
     def scratch(self, site: Site) -> int:
         return (8 * PIXELS + 4) * self.dims(site)["BLOCKS"]

@@ -62,9 +62,17 @@ class DepthwiseConv2d(Op):
         return output.size * self.window.kernel[0] * self.window.kernel[1]
 
     def _sums(self, x: Array, w: Array, fill: float) -> Array:
-        patches = self.window.patches(x, fill)
-        repeated = np.repeat(patches, w.shape[2] // x.shape[3], axis=5)
-        return np.asarray(np.einsum("nyxijc,ijc->nyxc", repeated, w))
+        """Sums over each window, one weight of all windows after the other, [N, OH, OW, C * M]."""
+        n, height, width, channels = x.shape
+        oh, ow = self.window.output(height, width)
+        top, left, bottom, right = self.window.pads
+        (sy, sx), (dy, dx) = self.window.stride, self.window.dilation
+        padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
+        repeated = padded if w.shape[2] == channels else np.repeat(padded, w.shape[2] // channels, axis=3)
+        out = np.zeros((n, oh, ow, w.shape[2]), np.result_type(x, w))
+        for i, j in np.ndindex(*self.window.kernel):
+            out += repeated[:, i * dy:i * dy + (oh - 1) * sy + 1:sy, j * dx:j * dx + (ow - 1) * sx + 1:sx] * w[i, j]
+        return out
 
     def reference(self, *x: Array) -> Array:
         return apply_clamp(self._sums(x[0], x[1], 0.0) + x[2], self.clamp).astype(np.float32)

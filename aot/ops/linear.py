@@ -35,6 +35,8 @@ def quantize_weights(x: Value, w: Value, b: Value, y: Value, axis: int,
     leave 2**29 or its multiplier would have fewer than 16 bits: such a channel contributes less than 2**-9 of an output
     step per input, so nothing visible is lost. With 16-bit inputs it is not so fine either that a sum could leave 32
     bits.
+
+    Weights that come with a quantization of one scale ask for one scale in all channels, no finer than that.
     """
     assert w.data is not None and b.data is not None
     others = tuple(i for i in range(w.data.ndim) if i != axis)
@@ -46,6 +48,8 @@ def quantize_weights(x: Value, w: Value, b: Value, y: Value, axis: int,
     scale = np.maximum.reduce([largest / limit, _provable(x, w.data, bias, axis), bias / (x.scale * 2.0**29),
                                np.full_like(largest, y.scale / x.scale * 2.0**-17)])
     scale = np.maximum(scale, np.finfo(np.float32).tiny)
+    if w.type.quant is not None:
+        scale = np.full_like(scale, max(float(scale.max()), w.scale))
     quant = Quant(tuple(float(s) for s in scale), 0, axis)
     weights = quantize(w.data, quant, -limit, limit).astype(FORMATS[format])
     error = dequantize(weights, quant).astype(np.float64) - w.data

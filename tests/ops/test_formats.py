@@ -85,7 +85,7 @@ def test_values_are_converted_once() -> None:
     parts = [b.then(Unary("tanh"), "x", "a"), b.then(Unary("tanh"), "x", "b"), b.then(Unary("tanh"), "x", "c")]
     graph = b.graph(["x"], parts)
     recipe = Recipe(Formats(), {"a": Formats("s16", "s16"), "b": Formats("s16", "s16")})
-    made = quantize(graph, calibrate(graph, [{"x": np.ones((1, 6), np.float32)}]), recipe)
+    made = quantize(graph, calibrate(graph, [{"x": np.ones((1, 6), np.float32)}]), recipe=recipe)
     assert [n.op.name for n in made.nodes] == ["quantize", "unary", "unary", "unary"]
     assert [made.values[n].type.format for n in parts] == ["s16", "s16", "s8"]
 

@@ -14,130 +14,136 @@
 /* Slides a filter over a plane with 32 bytes a row: 14 x 14 outputs, stride 1. */
 #if AOT_ARM_DSP
 AOT_ASSEMBLY static void plane_3x3_stride1_14x14_pitch16_step8_112(
-    const int16_t *plane AOT_UNUSED, int8_t *output AOT_UNUSED, const aot_plane_filter *filter AOT_UNUSED)
+    const int16_t *plane AOT_UNUSED, int8_t *output AOT_UNUSED, const uint32_t *filter AOT_UNUSED,
+    int32_t zero AOT_UNUSED)
 {
     __asm__(
         ".syntax unified\n"
         "push {r4-r11, lr}\n"
-        "ldmia r2, {r3-r12}\n sub sp, sp, #48\n stmia sp, {r3-r12}\n"
-        "ldmia sp, {r2-r7}\n"
-        "movw r12, #14\n str r12, [sp, #40]\n"
+        "mov r10, r3\n"
+        "ldmia r2, {r2, r4, r6, r8, r9}\n"
+        "sxtb16 r3, r2, ror #8\n sxtb16 r5, r4, ror #8\n sxtb16 r7, r6, ror #8\n"
+        "sxtb16 r2, r2\n sxtb16 r4, r4\n sxtb16 r6, r6\n"
+        "movw r12, #14\n"
+        "sub sp, sp, #24\n stmia sp, {r7, r8, r9, r10, r12}\n"
         "1:\n"
         "ldr r8, [r0]\n ldr r9, [r0, #32]\n ldr r10, [r0, #64]\n");
     __asm__(
-        "ldrd r12, lr, [sp, #24]\n"
-        "ldr r11, [r0, #4]\n"
+        "ldr r12, [sp, #4]\n ldr r11, [r0, #4]\n"
+        "smlatb lr, r8, r2, r12\n smlad lr, r11, r3, lr\n"
         "smlad r12, r8, r2, r12\n smlabt r12, r11, r3, r12\n"
-        "smlatb lr, r8, r2, lr\n smlad lr, r11, r3, lr\n"
         "ldr r8, [r0, #36]\n"
-        "smlad r12, r9, r4, r12\n smlabt r12, r8, r5, r12\n"
         "smlatb lr, r9, r4, lr\n smlad lr, r8, r5, lr\n"
+        "smlad r12, r9, r4, r12\n smlabt r12, r8, r5, r12\n"
         "ldr r9, [r0, #68]\n"
-        "smlad r12, r10, r6, r12\n smlabt r12, r9, r7, r12\n"
         "smlatb lr, r10, r6, lr\n smlad lr, r9, r7, lr\n"
-        "ldrd r10, r7, [sp, #32]\n"
-        "smmlar r12, r12, r10, r7\n ssat r12, #8, r12\n strb r12, [r1, #0]\n"
-        "smmlar lr, lr, r10, r7\n ssat lr, #8, lr\n strb lr, [r1, #8]\n"
-        "ldr r7, [sp, #20]\n");
+        "smlad r12, r10, r6, r12\n smlabt r12, r9, r7, r12\n"
+        "ldrd r10, r7, [sp, #8]\n"
+        "smmlar r12, r12, r10, r7\n ssat r12, #8, r12\n"
+        "smmlar lr, lr, r10, r7\n ssat lr, #8, lr\n"
+        "strb r12, [r1, #0]\n strb lr, [r1, #8]\n"
+        "ldr r7, [sp]\n");
     __asm__(
-        "ldrd r12, lr, [sp, #24]\n"
-        "ldr r10, [r0, #8]\n"
+        "ldr r12, [sp, #4]\n ldr r10, [r0, #8]\n"
+        "smlatb lr, r11, r2, r12\n smlad lr, r10, r3, lr\n"
         "smlad r12, r11, r2, r12\n smlabt r12, r10, r3, r12\n"
-        "smlatb lr, r11, r2, lr\n smlad lr, r10, r3, lr\n"
         "ldr r11, [r0, #40]\n"
-        "smlad r12, r8, r4, r12\n smlabt r12, r11, r5, r12\n"
         "smlatb lr, r8, r4, lr\n smlad lr, r11, r5, lr\n"
+        "smlad r12, r8, r4, r12\n smlabt r12, r11, r5, r12\n"
         "ldr r8, [r0, #72]\n"
-        "smlad r12, r9, r6, r12\n smlabt r12, r8, r7, r12\n"
         "smlatb lr, r9, r6, lr\n smlad lr, r8, r7, lr\n"
-        "ldrd r9, r7, [sp, #32]\n"
-        "smmlar r12, r12, r9, r7\n ssat r12, #8, r12\n strb r12, [r1, #16]\n"
-        "smmlar lr, lr, r9, r7\n ssat lr, #8, lr\n strb lr, [r1, #24]\n"
-        "ldr r7, [sp, #20]\n");
+        "smlad r12, r9, r6, r12\n smlabt r12, r8, r7, r12\n"
+        "ldrd r9, r7, [sp, #8]\n"
+        "smmlar r12, r12, r9, r7\n ssat r12, #8, r12\n"
+        "smmlar lr, lr, r9, r7\n ssat lr, #8, lr\n"
+        "strb r12, [r1, #16]\n strb lr, [r1, #24]\n"
+        "ldr r7, [sp]\n");
     __asm__(
-        "ldrd r12, lr, [sp, #24]\n"
-        "ldr r9, [r0, #12]\n"
+        "ldr r12, [sp, #4]\n ldr r9, [r0, #12]\n"
+        "smlatb lr, r10, r2, r12\n smlad lr, r9, r3, lr\n"
         "smlad r12, r10, r2, r12\n smlabt r12, r9, r3, r12\n"
-        "smlatb lr, r10, r2, lr\n smlad lr, r9, r3, lr\n"
         "ldr r10, [r0, #44]\n"
-        "smlad r12, r11, r4, r12\n smlabt r12, r10, r5, r12\n"
         "smlatb lr, r11, r4, lr\n smlad lr, r10, r5, lr\n"
+        "smlad r12, r11, r4, r12\n smlabt r12, r10, r5, r12\n"
         "ldr r11, [r0, #76]\n"
-        "smlad r12, r8, r6, r12\n smlabt r12, r11, r7, r12\n"
         "smlatb lr, r8, r6, lr\n smlad lr, r11, r7, lr\n"
-        "ldrd r8, r7, [sp, #32]\n"
-        "smmlar r12, r12, r8, r7\n ssat r12, #8, r12\n strb r12, [r1, #32]\n"
-        "smmlar lr, lr, r8, r7\n ssat lr, #8, lr\n strb lr, [r1, #40]\n"
-        "ldr r7, [sp, #20]\n");
+        "smlad r12, r8, r6, r12\n smlabt r12, r11, r7, r12\n"
+        "ldrd r8, r7, [sp, #8]\n"
+        "smmlar r12, r12, r8, r7\n ssat r12, #8, r12\n"
+        "smmlar lr, lr, r8, r7\n ssat lr, #8, lr\n"
+        "strb r12, [r1, #32]\n strb lr, [r1, #40]\n"
+        "ldr r7, [sp]\n");
     __asm__(
-        "ldrd r12, lr, [sp, #24]\n"
-        "ldr r8, [r0, #16]\n"
+        "ldr r12, [sp, #4]\n ldr r8, [r0, #16]\n"
+        "smlatb lr, r9, r2, r12\n smlad lr, r8, r3, lr\n"
         "smlad r12, r9, r2, r12\n smlabt r12, r8, r3, r12\n"
-        "smlatb lr, r9, r2, lr\n smlad lr, r8, r3, lr\n"
         "ldr r9, [r0, #48]\n"
-        "smlad r12, r10, r4, r12\n smlabt r12, r9, r5, r12\n"
         "smlatb lr, r10, r4, lr\n smlad lr, r9, r5, lr\n"
+        "smlad r12, r10, r4, r12\n smlabt r12, r9, r5, r12\n"
         "ldr r10, [r0, #80]\n"
-        "smlad r12, r11, r6, r12\n smlabt r12, r10, r7, r12\n"
         "smlatb lr, r11, r6, lr\n smlad lr, r10, r7, lr\n"
-        "ldrd r11, r7, [sp, #32]\n"
-        "smmlar r12, r12, r11, r7\n ssat r12, #8, r12\n strb r12, [r1, #48]\n"
-        "smmlar lr, lr, r11, r7\n ssat lr, #8, lr\n strb lr, [r1, #56]\n"
-        "ldr r7, [sp, #20]\n");
+        "smlad r12, r11, r6, r12\n smlabt r12, r10, r7, r12\n"
+        "ldrd r11, r7, [sp, #8]\n"
+        "smmlar r12, r12, r11, r7\n ssat r12, #8, r12\n"
+        "smmlar lr, lr, r11, r7\n ssat lr, #8, lr\n"
+        "strb r12, [r1, #48]\n strb lr, [r1, #56]\n"
+        "ldr r7, [sp]\n");
     __asm__(
-        "ldrd r12, lr, [sp, #24]\n"
-        "ldr r11, [r0, #20]\n"
+        "ldr r12, [sp, #4]\n ldr r11, [r0, #20]\n"
+        "smlatb lr, r8, r2, r12\n smlad lr, r11, r3, lr\n"
         "smlad r12, r8, r2, r12\n smlabt r12, r11, r3, r12\n"
-        "smlatb lr, r8, r2, lr\n smlad lr, r11, r3, lr\n"
         "ldr r8, [r0, #52]\n"
-        "smlad r12, r9, r4, r12\n smlabt r12, r8, r5, r12\n"
         "smlatb lr, r9, r4, lr\n smlad lr, r8, r5, lr\n"
+        "smlad r12, r9, r4, r12\n smlabt r12, r8, r5, r12\n"
         "ldr r9, [r0, #84]\n"
-        "smlad r12, r10, r6, r12\n smlabt r12, r9, r7, r12\n"
         "smlatb lr, r10, r6, lr\n smlad lr, r9, r7, lr\n"
-        "ldrd r10, r7, [sp, #32]\n"
-        "smmlar r12, r12, r10, r7\n ssat r12, #8, r12\n strb r12, [r1, #64]\n"
-        "smmlar lr, lr, r10, r7\n ssat lr, #8, lr\n strb lr, [r1, #72]\n"
-        "ldr r7, [sp, #20]\n");
+        "smlad r12, r10, r6, r12\n smlabt r12, r9, r7, r12\n"
+        "ldrd r10, r7, [sp, #8]\n"
+        "smmlar r12, r12, r10, r7\n ssat r12, #8, r12\n"
+        "smmlar lr, lr, r10, r7\n ssat lr, #8, lr\n"
+        "strb r12, [r1, #64]\n strb lr, [r1, #72]\n"
+        "ldr r7, [sp]\n");
     __asm__(
-        "ldrd r12, lr, [sp, #24]\n"
-        "ldr r10, [r0, #24]\n"
+        "ldr r12, [sp, #4]\n ldr r10, [r0, #24]\n"
+        "smlatb lr, r11, r2, r12\n smlad lr, r10, r3, lr\n"
         "smlad r12, r11, r2, r12\n smlabt r12, r10, r3, r12\n"
-        "smlatb lr, r11, r2, lr\n smlad lr, r10, r3, lr\n"
         "ldr r11, [r0, #56]\n"
-        "smlad r12, r8, r4, r12\n smlabt r12, r11, r5, r12\n"
         "smlatb lr, r8, r4, lr\n smlad lr, r11, r5, lr\n"
+        "smlad r12, r8, r4, r12\n smlabt r12, r11, r5, r12\n"
         "ldr r8, [r0, #88]\n"
-        "smlad r12, r9, r6, r12\n smlabt r12, r8, r7, r12\n"
         "smlatb lr, r9, r6, lr\n smlad lr, r8, r7, lr\n"
-        "ldrd r9, r7, [sp, #32]\n"
-        "smmlar r12, r12, r9, r7\n ssat r12, #8, r12\n strb r12, [r1, #80]\n"
-        "smmlar lr, lr, r9, r7\n ssat lr, #8, lr\n strb lr, [r1, #88]\n"
-        "ldr r7, [sp, #20]\n");
+        "smlad r12, r9, r6, r12\n smlabt r12, r8, r7, r12\n"
+        "ldrd r9, r7, [sp, #8]\n"
+        "smmlar r12, r12, r9, r7\n ssat r12, #8, r12\n"
+        "smmlar lr, lr, r9, r7\n ssat lr, #8, lr\n"
+        "strb r12, [r1, #80]\n strb lr, [r1, #88]\n"
+        "ldr r7, [sp]\n");
     __asm__(
-        "ldrd r12, lr, [sp, #24]\n"
-        "ldr r9, [r0, #28]\n"
+        "ldr r12, [sp, #4]\n ldr r9, [r0, #28]\n"
+        "smlatb lr, r10, r2, r12\n smlad lr, r9, r3, lr\n"
         "smlad r12, r10, r2, r12\n smlabt r12, r9, r3, r12\n"
-        "smlatb lr, r10, r2, lr\n smlad lr, r9, r3, lr\n"
         "ldr r10, [r0, #60]\n"
-        "smlad r12, r11, r4, r12\n smlabt r12, r10, r5, r12\n"
         "smlatb lr, r11, r4, lr\n smlad lr, r10, r5, lr\n"
+        "smlad r12, r11, r4, r12\n smlabt r12, r10, r5, r12\n"
         "ldr r11, [r0, #92]\n"
-        "smlad r12, r8, r6, r12\n smlabt r12, r11, r7, r12\n"
         "smlatb lr, r8, r6, lr\n smlad lr, r11, r7, lr\n"
-        "ldrd r8, r7, [sp, #32]\n"
-        "smmlar r12, r12, r8, r7\n ssat r12, #8, r12\n strb r12, [r1, #96]\n"
-        "smmlar lr, lr, r8, r7\n ssat lr, #8, lr\n strb lr, [r1, #104]\n"
-        "ldr r7, [sp, #20]\n");
+        "smlad r12, r8, r6, r12\n smlabt r12, r11, r7, r12\n"
+        "ldrd r8, r7, [sp, #8]\n"
+        "smmlar r12, r12, r8, r7\n ssat r12, #8, r12\n"
+        "smmlar lr, lr, r8, r7\n ssat lr, #8, lr\n"
+        "strb r12, [r1, #96]\n strb lr, [r1, #104]\n"
+        "ldr r7, [sp]\n");
     __asm__(
+        "ldr r12, [sp, #16]\n subs r12, r12, #1\n str r12, [sp, #16]\n"
         "addw r0, r0, #32\n"
         "addw r1, r1, #112\n"
-        "ldr r12, [sp, #40]\n subs r12, r12, #1\n str r12, [sp, #40]\n bne 1b\n"
-        "add sp, sp, #48\n"
+        "bne 1b\n"
+        "add sp, sp, #24\n"
         "pop {r4-r11, pc}\n");
 }
 #else
-static void plane_3x3_stride1_14x14_pitch16_step8_112(const int16_t *plane, int8_t *output, const aot_plane_filter *filter)
+static void plane_3x3_stride1_14x14_pitch16_step8_112(
+    const int16_t *plane, int8_t *output, const uint32_t *filter, int32_t zero)
 {
     enum {
         STRIDE = 1, ROWS = 14, COLUMNS = 14, PITCH = 16, OUT_ROW = 112, OUT_COLUMN = 8, SHIFT = 0,
@@ -146,8 +152,8 @@ static void plane_3x3_stride1_14x14_pitch16_step8_112(const int16_t *plane, int8
     for (int32_t row = 0; row < ROWS; ++row) {
         for (int32_t column = 0; column < COLUMNS; ++column) {
             const int32_t sum = aot_plane_sum(plane + (row * PITCH + column) * STRIDE, PITCH, filter);
-            output[row * OUT_ROW + column * OUT_COLUMN] =
-                aot_clamp(aot_requantize(sum, filter->multiplier, filter->zero), -128, 127);
+            const int32_t y = aot_requantize(sum, (int32_t)filter[AOT_PLANE_MULTIPLIER], zero);
+            output[row * OUT_ROW + column * OUT_COLUMN] = aot_clamp(y, -128, 127);
         }
     }
 }
@@ -155,81 +161,86 @@ static void plane_3x3_stride1_14x14_pitch16_step8_112(const int16_t *plane, int8
 /* Slides a filter over a plane with 20 bytes a row: 7 x 7 outputs, stride 1. */
 #if AOT_ARM_DSP
 AOT_ASSEMBLY static void plane_3x3_stride1_7x7_pitch10_step24_168(
-    const int16_t *plane AOT_UNUSED, int8_t *output AOT_UNUSED, const aot_plane_filter *filter AOT_UNUSED)
+    const int16_t *plane AOT_UNUSED, int8_t *output AOT_UNUSED, const uint32_t *filter AOT_UNUSED,
+    int32_t zero AOT_UNUSED)
 {
     __asm__(
         ".syntax unified\n"
         "push {r4-r11, lr}\n"
-        "ldmia r2, {r3-r12}\n sub sp, sp, #48\n stmia sp, {r3-r12}\n"
-        "ldmia sp, {r2-r7}\n"
-        "movw r12, #7\n str r12, [sp, #40]\n"
+        "mov r10, r3\n"
+        "ldmia r2, {r2, r4, r6, r8, r9}\n"
+        "sxtb16 r3, r2, ror #8\n sxtb16 r5, r4, ror #8\n sxtb16 r7, r6, ror #8\n"
+        "sxtb16 r2, r2\n sxtb16 r4, r4\n sxtb16 r6, r6\n"
+        "movw r12, #7\n"
+        "sub sp, sp, #24\n stmia sp, {r7, r8, r9, r10, r12}\n"
         "1:\n"
         "ldr r8, [r0]\n ldr r9, [r0, #20]\n ldr r10, [r0, #40]\n");
     __asm__(
-        "ldrd r12, lr, [sp, #24]\n"
-        "ldr r11, [r0, #4]\n"
+        "ldr r12, [sp, #4]\n ldr r11, [r0, #4]\n"
+        "smlatb lr, r8, r2, r12\n smlad lr, r11, r3, lr\n"
         "smlad r12, r8, r2, r12\n smlabt r12, r11, r3, r12\n"
-        "smlatb lr, r8, r2, lr\n smlad lr, r11, r3, lr\n"
         "ldr r8, [r0, #24]\n"
-        "smlad r12, r9, r4, r12\n smlabt r12, r8, r5, r12\n"
         "smlatb lr, r9, r4, lr\n smlad lr, r8, r5, lr\n"
+        "smlad r12, r9, r4, r12\n smlabt r12, r8, r5, r12\n"
         "ldr r9, [r0, #44]\n"
-        "smlad r12, r10, r6, r12\n smlabt r12, r9, r7, r12\n"
         "smlatb lr, r10, r6, lr\n smlad lr, r9, r7, lr\n"
-        "ldrd r10, r7, [sp, #32]\n"
-        "smmlar r12, r12, r10, r7\n ssat r12, #8, r12\n strb r12, [r1, #0]\n"
-        "smmlar lr, lr, r10, r7\n ssat lr, #8, lr\n strb lr, [r1, #24]\n"
-        "ldr r7, [sp, #20]\n");
+        "smlad r12, r10, r6, r12\n smlabt r12, r9, r7, r12\n"
+        "ldrd r10, r7, [sp, #8]\n"
+        "smmlar r12, r12, r10, r7\n ssat r12, #8, r12\n"
+        "smmlar lr, lr, r10, r7\n ssat lr, #8, lr\n"
+        "strb r12, [r1, #0]\n strb lr, [r1, #24]\n"
+        "ldr r7, [sp]\n");
     __asm__(
-        "ldrd r12, lr, [sp, #24]\n"
-        "ldr r10, [r0, #8]\n"
+        "ldr r12, [sp, #4]\n ldr r10, [r0, #8]\n"
+        "smlatb lr, r11, r2, r12\n smlad lr, r10, r3, lr\n"
         "smlad r12, r11, r2, r12\n smlabt r12, r10, r3, r12\n"
-        "smlatb lr, r11, r2, lr\n smlad lr, r10, r3, lr\n"
         "ldr r11, [r0, #28]\n"
-        "smlad r12, r8, r4, r12\n smlabt r12, r11, r5, r12\n"
         "smlatb lr, r8, r4, lr\n smlad lr, r11, r5, lr\n"
+        "smlad r12, r8, r4, r12\n smlabt r12, r11, r5, r12\n"
         "ldr r8, [r0, #48]\n"
-        "smlad r12, r9, r6, r12\n smlabt r12, r8, r7, r12\n"
         "smlatb lr, r9, r6, lr\n smlad lr, r8, r7, lr\n"
-        "ldrd r9, r7, [sp, #32]\n"
-        "smmlar r12, r12, r9, r7\n ssat r12, #8, r12\n strb r12, [r1, #48]\n"
-        "smmlar lr, lr, r9, r7\n ssat lr, #8, lr\n strb lr, [r1, #72]\n"
-        "ldr r7, [sp, #20]\n");
+        "smlad r12, r9, r6, r12\n smlabt r12, r8, r7, r12\n"
+        "ldrd r9, r7, [sp, #8]\n"
+        "smmlar r12, r12, r9, r7\n ssat r12, #8, r12\n"
+        "smmlar lr, lr, r9, r7\n ssat lr, #8, lr\n"
+        "strb r12, [r1, #48]\n strb lr, [r1, #72]\n"
+        "ldr r7, [sp]\n");
     __asm__(
-        "ldrd r12, lr, [sp, #24]\n"
-        "ldr r9, [r0, #12]\n"
+        "ldr r12, [sp, #4]\n ldr r9, [r0, #12]\n"
+        "smlatb lr, r10, r2, r12\n smlad lr, r9, r3, lr\n"
         "smlad r12, r10, r2, r12\n smlabt r12, r9, r3, r12\n"
-        "smlatb lr, r10, r2, lr\n smlad lr, r9, r3, lr\n"
         "ldr r10, [r0, #32]\n"
-        "smlad r12, r11, r4, r12\n smlabt r12, r10, r5, r12\n"
         "smlatb lr, r11, r4, lr\n smlad lr, r10, r5, lr\n"
+        "smlad r12, r11, r4, r12\n smlabt r12, r10, r5, r12\n"
         "ldr r11, [r0, #52]\n"
-        "smlad r12, r8, r6, r12\n smlabt r12, r11, r7, r12\n"
         "smlatb lr, r8, r6, lr\n smlad lr, r11, r7, lr\n"
-        "ldrd r8, r7, [sp, #32]\n"
-        "smmlar r12, r12, r8, r7\n ssat r12, #8, r12\n strb r12, [r1, #96]\n"
-        "smmlar lr, lr, r8, r7\n ssat lr, #8, lr\n strb lr, [r1, #120]\n"
-        "ldr r7, [sp, #20]\n");
+        "smlad r12, r8, r6, r12\n smlabt r12, r11, r7, r12\n"
+        "ldrd r8, r7, [sp, #8]\n"
+        "smmlar r12, r12, r8, r7\n ssat r12, #8, r12\n"
+        "smmlar lr, lr, r8, r7\n ssat lr, #8, lr\n"
+        "strb r12, [r1, #96]\n strb lr, [r1, #120]\n"
+        "ldr r7, [sp]\n");
     __asm__(
-        "ldr r12, [sp, #24]\n"
-        "ldr r8, [r0, #16]\n"
+        "ldr r12, [sp, #4]\n ldr r8, [r0, #16]\n"
         "smlad r12, r9, r2, r12\n smlabt r12, r8, r3, r12\n"
         "ldr r9, [r0, #36]\n"
         "smlad r12, r10, r4, r12\n smlabt r12, r9, r5, r12\n"
         "ldr r10, [r0, #56]\n"
         "smlad r12, r11, r6, r12\n smlabt r12, r10, r7, r12\n"
-        "ldrd r11, lr, [sp, #32]\n"
-        "smmlar r12, r12, r11, lr\n ssat r12, #8, r12\n strb r12, [r1, #144]\n"
-    );
+        "ldrd r11, lr, [sp, #8]\n"
+        "smmlar r12, r12, r11, lr\n ssat r12, #8, r12\n"
+        "strb r12, [r1, #144]\n");
     __asm__(
+        "ldr r12, [sp, #16]\n subs r12, r12, #1\n str r12, [sp, #16]\n"
         "addw r0, r0, #20\n"
         "addw r1, r1, #168\n"
-        "ldr r12, [sp, #40]\n subs r12, r12, #1\n str r12, [sp, #40]\n bne 1b\n"
-        "add sp, sp, #48\n"
+        "bne 1b\n"
+        "add sp, sp, #24\n"
         "pop {r4-r11, pc}\n");
 }
 #else
-static void plane_3x3_stride1_7x7_pitch10_step24_168(const int16_t *plane, int8_t *output, const aot_plane_filter *filter)
+static void plane_3x3_stride1_7x7_pitch10_step24_168(
+    const int16_t *plane, int8_t *output, const uint32_t *filter, int32_t zero)
 {
     enum {
         STRIDE = 1, ROWS = 7, COLUMNS = 7, PITCH = 10, OUT_ROW = 168, OUT_COLUMN = 24, SHIFT = 0,
@@ -238,8 +249,8 @@ static void plane_3x3_stride1_7x7_pitch10_step24_168(const int16_t *plane, int8_
     for (int32_t row = 0; row < ROWS; ++row) {
         for (int32_t column = 0; column < COLUMNS; ++column) {
             const int32_t sum = aot_plane_sum(plane + (row * PITCH + column) * STRIDE, PITCH, filter);
-            output[row * OUT_ROW + column * OUT_COLUMN] =
-                aot_clamp(aot_requantize(sum, filter->multiplier, filter->zero), -128, 127);
+            const int32_t y = aot_requantize(sum, (int32_t)filter[AOT_PLANE_MULTIPLIER], zero);
+            output[row * OUT_ROW + column * OUT_COLUMN] = aot_clamp(y, -128, 127);
         }
     }
 }
@@ -256,42 +267,45 @@ AOT_LAYER static void conv2d_0(const int8_t *input, int8_t *output, uint32_t *ti
         OUT_ZERO = -92, OUT_MIN = -92, OUT_MAX = 127, SHIFT = 0, PAIRS = 4, BLOCKS = 3, GROUP_WORDS = 40
     };
     int8_t *const row = (int8_t *)(tile + AOT_MATRIX_WORDS * BLOCKS);
-    memset(row, 0, BLOCKS * 4);
     for (int32_t n = 0; n < BATCH; ++n) {
         for (int32_t first = 0; first < PIXELS; first += AOT_MATRIX_PIXELS) {
-            const aot_matrix layer = aot_matrix_layer(PIXELS - first, OUT_C, OUT_ZERO, BLOCKS);
-            for (int32_t group = 0; group < GROUPS; ++group) {
-                int8_t *const out = output + first * OUT_C + group * GROUP_OUT_C;
+            int8_t *const out = output + first * OUT_C;
+            const int32_t column = first % OUT_W;
+            const int32_t upper = first / OUT_W * STRIDE_H - PAD_TOP;
+            const int32_t leftmost = column * STRIDE_W - PAD_LEFT;
+            if (upper >= 0 && upper + (KERNEL_H - 1) * DILATION_H < IN_H && leftmost >= 0 && column + 2 < OUT_W
+                && leftmost + 2 * STRIDE_W + KERNEL_W <= IN_W) { /* three windows inside, beside each other */
+                aot_matrix_windows(tile, input + (upper * IN_W + leftmost) * IN_C, STRIDE_W * IN_C,
+                                   IN_W * IN_C * DILATION_H, KERNEL_W * IN_C, KERNEL_H);
+            } else {
                 for (int32_t p = 0; p < AOT_MATRIX_PIXELS; ++p) {
                     const int32_t pixel = first + p < PIXELS ? first + p : PIXELS - 1;
                     const int32_t top = pixel / OUT_W * STRIDE_H - PAD_TOP;
                     const int32_t left = pixel % OUT_W * STRIDE_W - PAD_LEFT;
-                    int32_t place = 0;
                     if (top >= 0 && top + (KERNEL_H - 1) * DILATION_H < IN_H && left >= 0 && left + KERNEL_W <= IN_W) {
-                        const int8_t *from = input + (top * IN_W + left) * IN_C;
-                        for (int32_t ky = 0; ky < KERNEL_H; ++ky) {
-                            aot_copy(row + place, from + ky * DILATION_H * IN_W * IN_C, KERNEL_W * IN_C);
-                            place += KERNEL_W * IN_C;
-                        }
+                        aot_matrix_window(tile + p, input + (top * IN_W + left) * IN_C,
+                                          IN_W * IN_C * DILATION_H, KERNEL_W * IN_C, KERNEL_H);
                     } else { /* the window reaches into the padding */
+                        int32_t place = 0;
                         for (int32_t ky = 0; ky < KERNEL_H; ++ky) {
                             const int32_t y = top + ky * DILATION_H;
                             for (int32_t kx = 0; kx < KERNEL_W; ++kx) {
                                 const int32_t x = left + kx * DILATION_W;
                                 if (y >= 0 && y < IN_H && x >= 0 && x < IN_W) {
-                                    aot_copy(row + place, input + (y * IN_W + x) * IN_C + group * GROUP_IN_C, GROUP_IN_C);
+                                    aot_copy(row + place, input + (y * IN_W + x) * IN_C, GROUP_IN_C);
                                 } else {
                                     memset(row + place, IN_ZERO, GROUP_IN_C);
                                 }
                                 place += GROUP_IN_C;
                             }
                         }
+                        aot_matrix_window(tile + p, row, KERNEL_W * GROUP_IN_C, KERNEL_W * GROUP_IN_C, KERNEL_H);
                     }
-                    aot_matrix_widen(tile + p, row, BLOCKS);
                 }
-                aot_matrix_channels(digits_cnn_conv2d_0_stream + group * GROUP_WORDS, tile, out, layer, GROUP_OUT_C);
-                aot_matrix_clamp(out, layer, GROUP_OUT_C, OUT_MIN, OUT_MAX);
             }
+            const aot_matrix layer = aot_matrix_layer(PIXELS - first, OUT_C, OUT_ZERO, BLOCKS);
+            aot_matrix_channels(digits_cnn_conv2d_0_stream, tile, out, layer, GROUP_OUT_C);
+            aot_matrix_clamp(out, layer, GROUP_OUT_C, OUT_MIN, OUT_MAX);
         }
         input += IN_H * IN_W * IN_C;
         output += OUT_H * OUT_W * OUT_C;
@@ -345,8 +359,6 @@ AOT_LAYER static void depthwise_conv2d_2(const int8_t *input, int8_t *output, in
         OUT_MAX = 127, IN_BYTES = 1568, OUT_BYTES = 1568, PLANE_H = 16, PITCH = 16, PAD_ROWS = 1,
         PAD_COLUMNS = 1, COPY_ROWS = 14, COPY_COLUMNS = 14, IN_ROW = 112, IN_COLUMN = 8
     };
-    aot_plane_filter filter;
-    filter.zero = OUT_ZERO;
     /* One channel at a time is copied to a padded plane; its border stays as it is set here. */
     aot_plane_fill(plane, IN_ZERO, PLANE_H * PITCH);
     for (int32_t n = 0; n < BATCH; ++n) {
@@ -356,8 +368,8 @@ AOT_LAYER static void depthwise_conv2d_2(const int8_t *input, int8_t *output, in
                               IN_COLUMN, COPY_COLUMNS);
             }
             for (int32_t c = channel * FILTERS; c < (channel + 1) * FILTERS; ++c) {
-                aot_plane_load(&filter, digits_cnn_depthwise_conv2d_2_weights + c * 9, digits_cnn_depthwise_conv2d_2_bias[c], digits_cnn_depthwise_conv2d_2_multipliers[c]);
-                plane_3x3_stride1_14x14_pitch16_step8_112(plane, output + c, &filter);
+                plane_3x3_stride1_14x14_pitch16_step8_112(
+                    plane, output + c, digits_cnn_depthwise_conv2d_2_filters + c * AOT_PLANE_FILTER, OUT_ZERO);
             }
         }
         for (int32_t i = 0; i < OUT_BYTES; ++i) {
@@ -376,14 +388,14 @@ AOT_LAYER static void conv2d_3(const int8_t *input, int8_t *output, uint32_t *ti
         PIXELS = 196, IN_C = 8, OUT_C = 24, BLOCKS = 2, OUT_ZERO = -77, OUT_MIN = -77, OUT_MAX = 127
     };
     for (int32_t first = 0; first < PIXELS; first += AOT_MATRIX_PIXELS) {
-        const aot_matrix layer = aot_matrix_layer(PIXELS - first, OUT_C, OUT_ZERO, BLOCKS);
-        const int8_t *from = input + first * IN_C;
+        const int8_t *const from = input + first * IN_C;
+        int8_t *const out = output + first * OUT_C;
         const int32_t last = PIXELS - 1 - first; /* a partial tile repeats its last pixel */
-        aot_matrix_widen(tile, from, BLOCKS);
-        aot_matrix_widen(tile + 1, from + (last < 1 ? last : 1) * IN_C, BLOCKS);
-        aot_matrix_widen(tile + 2, from + (last < 2 ? last : 2) * IN_C, BLOCKS);
-        aot_matrix_channels(digits_cnn_conv2d_3_stream, tile, output + first * OUT_C, layer, OUT_C);
-        aot_matrix_clamp(output + first * OUT_C, layer, OUT_C, OUT_MIN, OUT_MAX);
+        aot_matrix_widen_three(tile, from, from + (last < 1 ? last : 1) * IN_C, from + (last < 2 ? last : 2) * IN_C,
+                               BLOCKS);
+        const aot_matrix layer = aot_matrix_layer(PIXELS - first, OUT_C, OUT_ZERO, BLOCKS);
+        aot_matrix_channels(digits_cnn_conv2d_3_stream, tile, out, layer, OUT_C);
+        aot_matrix_clamp(out, layer, OUT_C, OUT_MIN, OUT_MAX);
     }
 }
 /* max_pool2d: 1x14x14x24 -> 1x7x7x24
@@ -434,8 +446,6 @@ AOT_LAYER static void depthwise_conv2d_5(const int8_t *input, int8_t *output, in
         OUT_MAX = 127, IN_BYTES = 1176, OUT_BYTES = 1176, PLANE_H = 9, PITCH = 10, PAD_ROWS = 1,
         PAD_COLUMNS = 1, COPY_ROWS = 7, COPY_COLUMNS = 7, IN_ROW = 168, IN_COLUMN = 24
     };
-    aot_plane_filter filter;
-    filter.zero = OUT_ZERO;
     /* One channel at a time is copied to a padded plane; its border stays as it is set here. */
     aot_plane_fill(plane, IN_ZERO, PLANE_H * PITCH);
     for (int32_t n = 0; n < BATCH; ++n) {
@@ -445,8 +455,8 @@ AOT_LAYER static void depthwise_conv2d_5(const int8_t *input, int8_t *output, in
                               IN_COLUMN, COPY_COLUMNS);
             }
             for (int32_t c = channel * FILTERS; c < (channel + 1) * FILTERS; ++c) {
-                aot_plane_load(&filter, digits_cnn_depthwise_conv2d_5_weights + c * 9, digits_cnn_depthwise_conv2d_5_bias[c], digits_cnn_depthwise_conv2d_5_multipliers[c]);
-                plane_3x3_stride1_7x7_pitch10_step24_168(plane, output + c, &filter);
+                plane_3x3_stride1_7x7_pitch10_step24_168(
+                    plane, output + c, digits_cnn_depthwise_conv2d_5_filters + c * AOT_PLANE_FILTER, OUT_ZERO);
             }
         }
         for (int32_t i = 0; i < OUT_BYTES; ++i) {
@@ -465,14 +475,14 @@ AOT_LAYER static void conv2d_6(const int8_t *input, int8_t *output, uint32_t *ti
         PIXELS = 49, IN_C = 24, OUT_C = 48, BLOCKS = 6, OUT_ZERO = -43, OUT_MIN = -43, OUT_MAX = 127
     };
     for (int32_t first = 0; first < PIXELS; first += AOT_MATRIX_PIXELS) {
-        const aot_matrix layer = aot_matrix_layer(PIXELS - first, OUT_C, OUT_ZERO, BLOCKS);
-        const int8_t *from = input + first * IN_C;
+        const int8_t *const from = input + first * IN_C;
+        int8_t *const out = output + first * OUT_C;
         const int32_t last = PIXELS - 1 - first; /* a partial tile repeats its last pixel */
-        aot_matrix_widen(tile, from, BLOCKS);
-        aot_matrix_widen(tile + 1, from + (last < 1 ? last : 1) * IN_C, BLOCKS);
-        aot_matrix_widen(tile + 2, from + (last < 2 ? last : 2) * IN_C, BLOCKS);
-        aot_matrix_channels(digits_cnn_conv2d_6_stream, tile, output + first * OUT_C, layer, OUT_C);
-        aot_matrix_clamp(output + first * OUT_C, layer, OUT_C, OUT_MIN, OUT_MAX);
+        aot_matrix_widen_three(tile, from, from + (last < 1 ? last : 1) * IN_C, from + (last < 2 ? last : 2) * IN_C,
+                               BLOCKS);
+        const aot_matrix layer = aot_matrix_layer(PIXELS - first, OUT_C, OUT_ZERO, BLOCKS);
+        aot_matrix_channels(digits_cnn_conv2d_6_stream, tile, out, layer, OUT_C);
+        aot_matrix_clamp(out, layer, OUT_C, OUT_MIN, OUT_MAX);
     }
 }
 /* average_pool2d: 1x7x7x48 -> 1x1x1x48
