@@ -10,7 +10,7 @@ TOOLS := clang gcc-arm-none-eabi libnewlib-arm-none-eabi gcc-riscv64-unknown-elf
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint golden bench hostbench tables toolchain clean
+.PHONY: help demo test lint golden bench costs hostbench tables toolchain clean
 
 help:  ## print these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ golden: $(READY)  ## write the generated code of today into tests/golden; look a
 
 bench: $(READY)  ## measure on emulated boards, compare with docs/bench.json (TARGET=cortex-m4: only that; ACCEPT=1: write it)
 	@$(BIN)/python docs/bench.py $(if $(TARGET),--target $(TARGET)) $(if $(ACCEPT),--accept)
+
+costs: $(READY)  ## fit the compiler's estimates (aot/costs.py) to layers measured on emulated boards
+	@$(BIN)/python docs/costs.py
 
 hostbench: $(READY)  ## time the generated C on this machine, beside others that are there: docs/host.md (ACCEPT=1: write it)
 	@$(BIN)/python docs/host_bench.py $(if $(ACCEPT),--accept)

@@ -8,15 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from aot.errors import AotError
-from aot.interpret import walk_float
 from aot.ir import Array, Graph
+from aot.numerics import dequantize, quantize
+from aot.observe import Observations, observe
+from aot.ops.base import Op, affine
+from aot.ops.slice import Slice
 
 #: How a range is chosen from what was observed.
 METHODS = ("mse", "minmax", "percentile")
 DEFAULT_METHOD = "mse"
-#: At most this many elements of each tensor are kept per sample for percentiles and MSE.
-KEPT_PER_SAMPLE = 4096
 PERCENTILE = 99.99
+#: Elements on which a range is judged by what comes out behind it, and the parts of the whole range that are tried.
+MOST_JUDGED = 100_000
+CUTS = tuple(np.linspace(1.0, 0.2, 33).tolist())
 
 
 @dataclass(frozen=True)
@@ -29,70 +33,80 @@ class Range:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A range for every value computed at run time, and how many samples it came from.
-
-    ``means`` holds the mean of every value along its last axis (channels, features).
-    """
+    """A range for every value computed at run time, and how many samples it came from."""
 
     ranges: Mapping[str, Range]
-    means: Mapping[str, Array]
     samples: int
     method: str
 
 
 def calibrate(graph: Graph, samples: Iterable[Mapping[str, Array]], method: str = DEFAULT_METHOD,
-              progress: Callable[[], None] | None = None, whole: Collection[str] = ()) -> Calibration:
-    """Run the float graph on every sample (inputs by name, in the model's shapes) and choose ranges.
+              progress: Callable[[], None] | None = None) -> Calibration:
+    """Run the float graph on every sample (inputs by name, in the model's shapes) and choose ranges."""
+    check_method(method)
+    return choose_ranges(graph, observe(graph, samples, progress), method)
 
-    ``minmax`` takes the extremes; ``percentile`` cuts all but 99.99 % of the values; ``mse`` chooses the cut that
-    minimizes the mean squared error of 8-bit quantization. Nothing is cut from those in ``whole``.
-    """
+
+def check_method(method: str) -> None:
+    """Refuse a method that is not one."""
     if method not in METHODS:
         raise AotError(f"unknown calibration method {method!r}", f"known methods: {', '.join(METHODS)}")
-    low: dict[str, float] = {}
-    high: dict[str, float] = {}
-    totals: dict[str, Array] = {}
-    kept: dict[str, list[Array]] = {}
-    count = 0
-
-    def observe(name: str, data: Array) -> None:
-        smallest, largest = float(data.min()), float(data.max())
-        if not (np.isfinite(smallest) and np.isfinite(largest)):
-            raise AotError(f"sample {count} makes {name!r} reach {smallest} .. {largest}",
-                           "the data is in another range than the model expects, or the model overflows", name)
-        low[name] = min(smallest, low.get(name, smallest))
-        high[name] = max(largest, high.get(name, largest))
-        rows = data.reshape(-1, data.shape[-1] if data.ndim else 1)
-        totals[name] = totals.get(name, np.float64(0)) + rows.mean(axis=0, dtype=np.float64)
-        if method != "minmax":
-            step = -(-data.size // KEPT_PER_SAMPLE)
-            kept.setdefault(name, []).append(data.reshape(-1)[count % step::step])
-
-    for sample in samples:
-        for name, data in sample.items():
-            observe(name, data)
-        for name, data in walk_float(graph, sample):
-            observe(name, data)
-        count += 1
-        if progress is not None:
-            progress()
-    if not count:
-        raise AotError("there is no calibration sample", "give data with at least one sample; 100 or more are better")
-    ranges = {}
-    for name in low:
-        seen = np.concatenate(kept[name]) if name in kept else np.empty(0)
-        ranges[name] = _choose(method, low[name], high[name], seen, is_input=name in graph.inputs or name in whole)
-    return Calibration(ranges, {n: t / count for n, t in totals.items()}, count, method)
 
 
-def _choose(method: str, low: float, high: float, seen: Array, is_input: bool) -> Range:
+def choose_ranges(graph: Graph, seen: Observations, method: str = DEFAULT_METHOD,
+                  whole: Collection[str] = ()) -> Calibration:
+    """A range for every observed value.
+
+    ``minmax`` takes the extremes; ``percentile`` cuts all but 99.99 % of the values; ``mse`` chooses the cut that
+    minimizes the mean squared error of 8-bit quantization, behind a softmax or another function of one element if that
+    is all that reads the value. What is only read in slices has the range of those. Nothing is cut from those in
+    ``whole``.
+    """
+    consumers = graph.consumers()
+    ranges: dict[str, Range] = {}
+    for name in (*graph.inputs, *(n.output for n in reversed(graph.nodes))):
+        users = consumers.get(name, [])
+        read = [name]
+        if name not in graph.inputs and name not in graph.outputs and users \
+                and all(isinstance(n.op, Slice) for n in users):
+            read = [n.output for n in users]
+        low = min(float(seen.low[n].min()) for n in read)
+        high = max(float(seen.high[n].max()) for n in read)
+        rows = np.concatenate([seen.rows[n] for n in read]) if len({seen.rows[n].shape[1] for n in read}) == 1 \
+            else np.concatenate([seen.rows[n].reshape(-1) for n in read])
+        judge = None
+        if name not in graph.outputs and users and all(n.op.judges_input() for n in users):
+            judge = users[0].op
+        ranges[name] = _choose(method, low, high, rows, name in graph.inputs or name in whole, judge)
+    return Calibration(ranges, seen.samples, method)
+
+
+def _choose(method: str, low: float, high: float, seen: Array, is_input: bool, judge: Op | None) -> Range:
     """The range of one tensor; inputs are always covered whole."""
     if method == "minmax" or is_input or high <= low:
         return Range(low, high)
     if method == "percentile":
         return Range(min(float(np.percentile(seen, 100 - PERCENTILE)), 0.0),
                      max(float(np.percentile(seen, PERCENTILE)), 0.0))
-    return _least_error(min(low, 0.0), max(high, 0.0), seen)
+    found = _least_error(min(low, 0.0), max(high, 0.0), seen)
+    return found if judge is None else _least_error_behind(judge, min(low, 0.0), max(high, 0.0), found, seen)
+
+
+def _least_error_behind(op: Op, low: float, high: float, start: Range, seen: Array) -> Range:
+    """The range whose 8-bit quantization of the rows changes the operator's output least, in the mean square."""
+    rows = seen[::max(seen.size // MOST_JUDGED, 1)]
+    exact = op.reference(rows).astype(np.float64)
+
+    def error(a: float, b: float) -> float:
+        quant = affine(a, b, "s8")
+        return float(((op.reference(dequantize(quantize(rows, quant, -128, 127), quant)) - exact) ** 2).mean())
+
+    best = min((error(low, high), low, high), (error(start.low, start.high), start.low, start.high))
+    for _ in range(2):
+        _, a, b = best
+        tries = [(low * cut, b) for cut in CUTS] + [(a, high * cut) for cut in CUTS]
+        best = min(best, *((error(*r), *r) for r in tries if r[1] > r[0]))
+    return Range(best[1], best[2])
 
 
 def _least_error(low: float, high: float, seen: Array) -> Range:

@@ -95,7 +95,7 @@ Weights = Annotated[Scales, typer.Option(help="Scales of weights: one for each o
 Ram = Annotated[int | None, typer.Option(metavar="BYTES", min=0,
                                          help="Bytes of arena to stay within, if need be at the cost of speed.")]
 Flash = Annotated[int | None, typer.Option(metavar="BYTES", min=0,
-                                           help="Refuse a network that needs more for its weights.")]
+                                           help="Bytes of weights and code (estimated) to stay within, likewise.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - for stdout.")]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,15 @@ import numpy as np
 
 from aot import data as sample_data
 from aot import frontend, host
-from aot.calibrate import DEFAULT_METHOD, Calibration, calibrate
+from aot.calibrate import DEFAULT_METHOD, Calibration, check_method, choose_ranges
 from aot.emit import emit
+from aot.equalize import equalize
 from aot.errors import AotError, Problem
 from aot.interpret import run_float, run_quantized
 from aot.ir import FORMATS, Array, Graph
 from aot.names import title
 from aot.numerics import LIMITS, real, stored
+from aot.observe import learning_samples, observe
 from aot.oracle import Oracle
 from aot.passes import run_passes
 from aot.plan import Plan
@@ -27,7 +29,7 @@ from aot.quantize import quantize as quantize_graph
 from aot.recipe import PRECISIONS, Recipe
 from aot.report import Report, build_report
 from aot.sanity import look
-from aot.strips import arrange
+from aot.strips import within
 from aot.targets import OPTIMIZE_FLAGS, Target, target
 from aot.write import write
 
@@ -175,19 +177,25 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
             progress("calibrating", done, len(samples))
 
     if _all_float(recipe):
-        calibration = Calibration({}, {}, 0, "none")
+        calibration = Calibration({}, 0, "none")
+        graph = quantize_graph(float_graph, calibration, chosen.weights, (), recipe)
     else:
         fine = {n.output for n in float_graph.nodes if recipe.of(n.output).activations == "s16"}
-        calibration = calibrate(float_graph, samples, chosen.calibration, tick,
-                                fine if chosen.calibration == DEFAULT_METHOD else ())
-    graph = quantize_graph(float_graph, calibration, chosen.weights, recipe)
+        float_graph, seen = equalize(float_graph, observe(float_graph, samples, tick))
+        calibration = choose_ranges(float_graph, seen, chosen.calibration,
+                                    fine if chosen.calibration == DEFAULT_METHOD else ())
+        graph = quantize_graph(float_graph, calibration, chosen.weights, learning_samples(float_graph, samples), recipe)
     ident = title(name if name is not None else loaded.name)
-    arrangement = arrange(graph, processor.isa, chosen.optimize, chosen.ram)
+    arrangement = within(graph, processor.isa, chosen.optimize, chosen.ram, chosen.flash)
+    chosen = replace(chosen, optimize=arrangement.goal)
     program, arena = arrangement.program, arrangement.plan
     golden = [_golden(graph, samples.sample(i)) for i in range(min(GOLDEN_VECTORS, len(samples)))]
     report = build_report(ident, loaded.name, chosen, float_graph, graph, program, arena, calibration,
                           arrangement.described(), warnings)
-    _budgets(report, chosen)
+    if chosen.ram is not None and report.arena > chosen.ram:
+        raise AotError(f"the network needs {report.arena} bytes of RAM, the budget is {chosen.ram}",
+                       f"raise --ram{'' if chosen.flash is None else ' or --flash'}, or use a smaller network; "
+                       "no split into strips was found that needs less")
     files = emit(graph, program, arena, processor, ident, chosen.optimize, golden, report.as_json())
     return Net(ident, processor, chosen, loaded.model, float_graph, graph, calibration, program, arena, files, report,
                tuple(golden))
@@ -206,6 +214,7 @@ def _options(given: Mapping[str, Any]) -> Options:
     chosen = Options(**{k: v for k, v in given.items() if v is not None})
     if chosen.optimize not in OPTIMIZE_FLAGS:
         raise AotError(f"unknown optimization goal {chosen.optimize!r}", f"choose from {', '.join(OPTIMIZE_FLAGS)}")
+    check_method(chosen.calibration)
     if chosen.weights not in WEIGHTS:
         raise AotError(f"unknown form of weights {chosen.weights!r}", f"choose from {', '.join(WEIGHTS)}")
     if chosen.precision not in PRECISIONS:
@@ -254,11 +263,3 @@ def _golden(graph: Graph, sample: Mapping[str, Array]) -> tuple[dict[str, Array]
     """A quantized input and the output the twin computes for it."""
     q = {n: stored(x, graph.values[n].type) for n, x in sample.items()}
     return q, run_quantized(graph, q)
-
-
-def _budgets(report: Report, options: Options) -> None:
-    """Refuse what does not fit the budgets, with what it needs."""
-    for what, need, budget in (("RAM", report.arena, options.ram), ("flash", report.weights, options.flash)):
-        if budget is not None and need > budget:
-            raise AotError(f"the network needs {need} bytes of {what}, the budget is {budget}",
-                           f"raise --{what.lower()}, or use a smaller network")

@@ -20,6 +20,7 @@ from aot.health import Answers, Channel, Diagnosis, Layer, Part, Recipe, Restore
 from aot.ir import Array, Graph, Node
 from aot.names import comment
 from aot.numerics import decibels
+from aot.observe import learning_samples
 from aot.quantize import WEIGHTS, prove
 from aot.quantize import quantize as quantize_graph
 
@@ -248,7 +249,7 @@ def _recipes(net: Net, samples: Samples, calib: Samples, judged: Array, truth: M
             if (method, way) == current:
                 continue
             try:
-                graph = quantize_graph(net.float_graph, ranges, way)
+                graph = quantize_graph(net.float_graph, ranges, way, learning_samples(net.float_graph, calib))
             except AotError:  # a range which the layers' accumulators do not allow
                 continue
             found = _outputs(Batch(net.float_graph, graph), samples, judged, True)

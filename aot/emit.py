@@ -142,8 +142,8 @@ def _interface(graph: Graph, program: Program, plan: Plan, name: str) -> dict[st
             "quantizers": [_QUANTIZERS[f] for f in _QUANTIZERS if any(f == p.format for p in inputs)],
             "inputs": inputs, "outputs": outputs, "parameters": ", ".join(parameters),
             "calls": [_call(s, program, graph, name) for s in program.steps],
-            "buffers": [{"name": b.name, "offset": plan.offsets[b.name], "bytes": b.nbytes, "scratch": b.scratch,
-                         "type": types.get(b.name, "int8_t")}
+            "buffers": [{"name": b.name, "offset": plan.offsets[b.name], "bytes": b.nbytes,
+                         "type": types.get(b.name, "void")}
                         for b in program.buffers]}
 
 

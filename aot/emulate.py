@@ -69,12 +69,16 @@ class Ran:
 
 @dataclass(frozen=True, eq=False)
 class Emulation:
-    """What every job's samples gave, in order; bytes of the linked program which belong to the networks."""
+    """What every job's samples gave, in order; bytes of the linked program which belong to the networks.
+
+    ``functions`` are bytes of code by name; what the compiler copied or merged has one name of several.
+    """
 
     samples: tuple[tuple[Ran, ...], ...]
     code: int
     weights: int
     static: int
+    functions: Mapping[str, int]
 
 
 def missing(target: Target) -> list[str]:
@@ -104,7 +108,8 @@ def emulate(jobs: Sequence[Job], target: Target, optimize: str = "balanced", fla
     weights = sum(s.size for s in network if s.name == ".weights")
     samples = _results(jobs, output, counts, numbers, target.cycles is not None)
     return Emulation(samples, sum(s.size for s in network if not s.writable) - weights,
-                     weights, sum(s.size for s in network if s.writable))
+                     weights, sum(s.size for s in network if s.writable),
+                     {f.name: f.end - f.first for f in image.functions})
 
 
 def _check(jobs: Sequence[Job], target: Target) -> None:

@@ -104,13 +104,17 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One operator applied to named values. ``origin``: names of the ONNX nodes it came from."""
+    """One operator applied to named values.
+
+    ``origin``: names of the ONNX nodes it came from. ``goal``: what is favoured here, if not what is elsewhere.
+    """
 
     name: str
     op: Op
     inputs: tuple[str, ...]
     output: str
     origin: tuple[str, ...] = ()
+    goal: str = ""
 
 
 @dataclass(frozen=True, eq=False)

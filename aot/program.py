@@ -8,7 +8,7 @@ from functools import cached_property
 from math import prod
 
 from aot.interpret import site
-from aot.ir import Array, Graph, Node, prune
+from aot.ir import Array, Graph, Node, TensorType, prune
 from aot.kernels import choose
 from aot.kernels.base import Kernel
 from aot.numerics import inside as holds
@@ -19,14 +19,17 @@ from aot.targets import Isa
 
 @dataclass(frozen=True)
 class Buffer:
-    """A stretch of the arena, needed from step ``first`` to step ``last``, both included."""
+    """A stretch of the arena, needed from step ``first`` to step ``last``, both included.
+
+    ``bytes_only``: it holds int8 elements; if not, C sees no more than its address.
+    """
 
     name: str
     nbytes: int
     align: int
     first: int
     last: int
-    scratch: bool = False
+    bytes_only: bool = True
 
 
 @dataclass(frozen=True)
@@ -134,19 +137,19 @@ def lower(graph: Graph, isa: Isa, goal: str = "balanced", using: tuple[Using, ..
     nodes = [n for n in graph.nodes if not _is_free(n, graph, places)]
     tensors: dict[str, Buffer] = {}  # by the value that owns the memory
 
-    def touch(place: Place, nbytes: int, step: int) -> Place:
+    def touch(place: Place, type: TensorType, step: int) -> Place:
         """Note a use of the place; answer it under the buffer's C name."""
         if place.space != "arena":
             return place
-        known = tensors.get(place.name, Buffer(f"tensor_{len(tensors)}", 0, 4, step, step))
-        tensors[place.name] = replace(known, nbytes=max(known.nbytes, place.offset + nbytes), last=step)
+        known = tensors.get(place.name, Buffer(f"tensor_{len(tensors)}", 0, 4, step, step, type.format == "s8"))
+        tensors[place.name] = replace(known, nbytes=max(known.nbytes, place.offset + type.nbytes), last=step)
         return replace(place, name=known.name)
 
     steps: list[Step] = []
     buffers: list[Buffer] = []
     functions: dict[object, str] = {}
     for i, node in enumerate(nodes):
-        where = replace(site(graph, node, isa), goal=goal)
+        where = replace(site(graph, node, isa), goal=node.goal or goal)
         same = sameness(where)
         function = functions.setdefault(same, f"{node.op.name}_{i}")
         where = replace(where, node=replace(node, name=function))
@@ -157,12 +160,12 @@ def lower(graph: Graph, isa: Isa, goal: str = "balanced", using: tuple[Using, ..
             place = places[value.name]
             if value.data is not None:
                 place = Place("constant", f"{function}_input{k}")
-            operands.append(touch(place, value.type.nbytes, i))
-        output = touch(places[node.output], where.output.type.nbytes, i)
+            operands.append(touch(place, value.type, i))
+        output = touch(places[node.output], where.output.type, i)
         scratch = None
         if nbytes := kernel.scratch(where):
             scratch = Place("arena", f"scratch_{i}")
-            buffers.append(Buffer(scratch.name, nbytes, 4, i, i, scratch=True))
+            buffers.append(Buffer(scratch.name, nbytes, 4, i, i, bytes_only=False))
         steps.append(Step(function, where, kernel, tuple(operands), output, scratch))
     buffers += tensors.values()
     sharings = _sharings(steps, {b.name: b for b in buffers})
@@ -180,7 +183,8 @@ def lower(graph: Graph, isa: Isa, goal: str = "balanced", using: tuple[Using, ..
 
 def sameness(where: Site) -> object:
     """What two uses of an operator have in common if one C function can stand for both."""
-    return (where.node.op, *((v.type, v.name if v.data is not None else None) for v in where.inputs), where.output.type)
+    inputs = ((v.type, v.name if v.data is not None else None) for v in where.inputs)
+    return (where.goal, where.node.op, *inputs, where.output.type)
 
 
 def _places(graph: Graph) -> dict[str, Place]:

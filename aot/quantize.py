@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count
-
-import numpy as np
 
 from aot.calibrate import Calibration, Range
 from aot.errors import AotError
 from aot.interpret import site
 from aot.ir import Array, Graph, Node, Quant, TensorType, Value
-from aot.numerics import LIMITS, WEIGHT_LIMITS
-from aot.ops.base import Op, affine, quantize_activation
+from aot.numerics import LIMITS
+from aot.observe import Comparison
+from aot.ops.base import Op, WeightForm, affine, quantize_activation
 from aot.ops.concat import Concat
 from aot.ops.quantize import Quantize
 from aot.reach import narrowed, reaches, widened
@@ -22,22 +22,26 @@ from aot.recipe import Recipe
 WEIGHTS = ("per-channel", "per-tensor")
 
 
-def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0], recipe: Recipe | None = None) -> Graph:
+def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0],
+             samples: Sequence[Mapping[str, Array]] = (), recipe: Recipe | None = None) -> Graph:
     """The graph in the recipe's formats (default: int8), with int32 biases. Proves that no accumulator can overflow.
 
-    ``weights`` is one of :data:`WEIGHTS`.
+    ``weights`` is one of :data:`WEIGHTS`. ``samples`` (inputs by name) go through both graphs, layer by layer: they
+    tell how to round weights, and what the layers before have shifted.
     """
     recipe = recipe or Recipe()
     if unknown := sorted(set(recipe.layers) - {n.output for n in graph.nodes} - set(graph.inputs)):
         raise AotError(f"the recipe names {', '.join(map(repr, unknown))}, which the network does not have",
                        "layers go by the names of their outputs, as `aot verify` lists them")
     reach = reaches(graph, calibration, recipe)
+    comparison = Comparison(graph, samples)
     values = {n: v for n, v in graph.values.items() if v.data is not None}
     for name in graph.inputs:
         format, quant = recipe.of(name).activations, None
         if format != "f32":
             quant = affine(calibration.ranges[name].low, calibration.ranges[name].high, format)
         values[name] = Value(name, TensorType(format, graph.values[name].type.shape, quant))
+        comparison.begin(values[name])
     shared = _concatenations(graph, calibration, recipe, reach)
     nodes: list[Node] = []
 
@@ -55,6 +59,7 @@ def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0], 
                 kind = TensorType(format, value.type.shape, affine(found.low, found.high, format))
             values[other] = Value(other, narrowed(kind, reach.get(name)))
             nodes.append(Node(other, Quantize(format), (name,), other))
+            comparison.convert(graph, nodes[-1], values)
         return other
 
     for node in graph.nodes:
@@ -67,6 +72,7 @@ def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0], 
             if format == "f32":
                 values[node.output] = Value(node.output, TensorType("f32", out_type.shape))
                 nodes.append(replace(node, inputs=read))
+                comparison.advance(graph, node, nodes[-1], values)
                 continue
             found = calibration.ranges[node.output]
             if node.op.same_quant:
@@ -82,9 +88,9 @@ def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0], 
                 limits = node.op.output_limits(inputs, Value(node.output, kind))
                 kind = replace(kind, limits=None if limits == LIMITS[format] else limits)
             out = Value(node.output, kind)
-            inputs = inputs if weights == WEIGHTS[0] else _of_one_scale(inputs, formats.weights)
-            constants = node.op.quantize_constants(inputs, out, _mean(calibration, values[node.inputs[0]]),
-                                                   formats.weights)
+            moments = comparison.moments(graph, node, inputs[0]) if node.op.linear else None
+            constants = node.op.quantize_constants(inputs, out,
+                                                   WeightForm(weights == WEIGHTS[0], moments, formats.weights))
         except AotError as error:
             raise error.at(f"{node.op.name} from {' + '.join(node.origin)}") from error
         names = []
@@ -98,23 +104,11 @@ def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0], 
             names.append(name)
         nodes.append(replace(node, inputs=tuple(names)))
         values[node.output] = out
+        comparison.advance(graph, node, nodes[-1], values)
     used = {i for n in nodes for i in n.inputs} | set(graph.inputs) | {n.output for n in nodes}
     quantized = replace(graph, nodes=tuple(nodes), values={n: v for n, v in values.items() if n in used})
     prove(quantized)
     return quantized
-
-
-def _of_one_scale(inputs: tuple[Value, ...], format: str) -> tuple[Value, ...]:
-    """The same, with the wish for one scale in all channels on the float constants: see ``ops.linear``."""
-    limit = WEIGHT_LIMITS[format]
-    return tuple(
-        replace(v, type=replace(v.type, quant=Quant((max(float(np.abs(v.data).max(initial=0)) / limit, 1e-30),))))
-        if v.data is not None and v.type.format == "f32" and k else v for k, v in enumerate(inputs))
-
-
-def _mean(calibration: Calibration, x: Value) -> Array:
-    """Mean of a value along its last axis."""
-    return calibration.means[x.name] if x.data is None else x.data.reshape(-1, x.type.shape[-1]).mean(axis=0)
 
 
 def prove(graph: Graph) -> dict[str, int]:

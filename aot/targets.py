@@ -13,7 +13,8 @@ class Isa:
 
     ``header`` names the primitives in ``runtime_c``. Matrix products take ``rows`` output channels times ``tile``
     output pixels at a time, and ``block`` elements of the sum in each step: their sums are padded to a multiple of it.
-    Of the kernels in ``aot/kernels``, those made for one of the ``features`` can be used.
+    Of the kernels in ``aot/kernels``, those made for one of the ``features`` can be used. ``pace`` is how much an
+    instruction of a Cortex-M4 does compared with one of this set: prices in instructions shrink by it.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Isa:
     rows: int
     tile: int
     features: tuple[str, ...] = ()
+    pace: float = 1.0
 
 
 HOST = Isa("host", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("vector",))
@@ -30,7 +32,7 @@ PLAIN = Isa("plain", "aot_simd_c99.h", block=1, rows=2, tile=2)
 DSP = Isa("dsp", "aot_simd_dsp.h", block=4, rows=2, tile=3, features=("dsp",))
 THUMB1 = Isa("thumb1", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("mul32", "thumb1"))
 RV32 = Isa("rv32", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("mul32",))
-MVE = Isa("mve", "aot_simd_dsp.h", block=4, rows=2, tile=3, features=("dsp", "mve"))
+MVE = Isa("mve", "aot_simd_dsp.h", block=4, rows=2, tile=3, features=("dsp", "mve"), pace=0.2)
 
 
 @dataclass(frozen=True)

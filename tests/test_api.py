@@ -149,7 +149,7 @@ def test_symbolic_batch() -> None:
 
 def test_the_report(one: Net) -> None:
     text = str(one.report)
-    assert len(text.splitlines()) == len(one.report.rows) + 4
+    assert len(text.splitlines()) == 2 * len(one.report.rows) + 7
     assert all(row.name in text for row in one.report.rows)
     assert "stem + relu6" in text
     assert one.report.as_json()["macs"] == one.report.macs > 0

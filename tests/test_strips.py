@@ -5,17 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aot
+from aot import data
+from aot.bench import bench
 from aot.builder import Builder
 from aot.calibrate import calibrate
+from aot.cut import cut
 from aot.errors import AotError
 from aot.interpret import run_quantized
 from aot.ir import Graph, check
 from aot.ops.add import Add
+from aot.ops.average_pool2d import AveragePool2d
 from aot.ops.conv2d import Conv2d
 from aot.ops.depthwise_conv2d import DepthwiseConv2d
 from aot.ops.max_pool2d import MaxPool2d
@@ -24,12 +29,13 @@ from aot.ops.unary import Unary
 from aot.ops.window import Window
 from aot.plan import plan
 from aot.program import lower
-from aot.quantize import quantize
-from aot.strips import arrange, cut
+from aot.quantize import prove, quantize
+from aot.strips import arrange
 from aot.targets import DSP
+from aot.verify import verify
 
 CNN = Path(__file__).parents[1] / "examples" / "digits_cnn"
-KINDS = ("conv", "depthwise", "pool", "add", "unary")
+KINDS = ("conv", "depthwise", "pool", "average", "add", "unary")
 
 
 def chain(height: int, kinds: list[str], kernel: int, stride: int, dilation: int, pads: tuple[int, int, int, int],
@@ -48,6 +54,10 @@ def chain(height: int, kinds: list[str], kernel: int, stride: int, dilation: int
             after = b.add(DepthwiseConv2d(window), [x, *constants], f"y{i}")
         elif kind == "pool":
             after = b.add(MaxPool2d(window), [x], f"y{i}")
+        elif kind == "average":
+            after = b.add(AveragePool2d(window, count_pad=i % 2 == 0), [x], f"y{i}")
+        elif kind == "mean":
+            after = b.add(AveragePool2d(Window(b.shape(x)[1:3]), clamp=(0.0, None)), [x], f"y{i}")
         elif kind == "add" and b.shape(before) == b.shape(x):
             after = b.add(Add(), [x, before], f"y{i}")
         else:
@@ -79,6 +89,69 @@ def test_strips_compute_the_same(height: int, kinds: list[str], kernel: int, str
     x = {"x": np.random.default_rng(seed).integers(-128, 128, graph.values["x"].type.shape).astype(np.int8)}
     for name, y in run_quantized(graph, x).items():
         np.testing.assert_array_equal(run_quantized(made[0], x)[name], y)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(8, 23), st.lists(st.sampled_from(KINDS), min_size=1, max_size=3), st.integers(1, 3),
+       st.tuples(*[st.integers(0, 2)] * 4), st.integers(2, 4), st.integers(0, 9))
+def test_a_mean_is_summed_up_strip_by_strip(height: int, kinds: list[str], kernel: int,
+                                            pads: tuple[int, int, int, int], strips: int, seed: int) -> None:
+    try:
+        graph = quantized(chain(height, [*kinds, "mean"], kernel, 1, 1, pads, seed))
+    except AotError:
+        return
+    made = cut(graph, 0, len(graph.nodes) - 1, strips)
+    if made is None:
+        return
+    check(made[0])
+    assert [n.op.name for n in made[0].nodes].count("pool_sum") == strips
+    assert prove(made[0])
+    x = {"x": np.random.default_rng(seed).integers(-128, 128, graph.values["x"].type.shape).astype(np.int8)}
+    np.testing.assert_array_equal(*(next(iter(run_quantized(g, x).values())) for g in (graph, made[0])))
+
+
+def separable(layers: int = 4, height: int = 24) -> onnx.ModelProto:
+    """A network of depthwise and pointwise convolutions that ends in an average over the whole map."""
+    rng = np.random.default_rng(0)
+
+    def conv(i: int, x: str, kernel: int, group: int, channels: int = 16) -> list[onnx.NodeProto]:
+        w = rng.normal(size=(channels, channels // group, kernel, kernel)).astype(np.float32)
+        weights.append(onnx.numpy_helper.from_array(w, f"w{i}"))
+        conv = onnx.helper.make_node("Conv", [x, f"w{i}"], [f"c{i}"], pads=[kernel // 2] * 4, group=group)
+        return [conv, onnx.helper.make_node("Relu", [f"c{i}"], [f"r{i}"])]
+
+    weights: list[onnx.TensorProto] = []
+    nodes, x = [], "x"
+    for i in range(2 * layers):
+        nodes += conv(i, x, *((3, 16) if i % 2 else (1, 1)))
+        x = f"r{i}"
+    nodes += [onnx.helper.make_node("GlobalAveragePool", [x], ["mean"]),
+              onnx.helper.make_node("Flatten", ["mean"], ["y"])]
+    types = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s)
+             for n, s in (("x", (1, 16, height, 12)), ("y", (1, 16)))]
+    return onnx.helper.make_model(onnx.helper.make_graph(nodes, "separable", types[:1], types[1:], weights),
+                                  opset_imports=[onnx.helper.make_opsetid("", 17)])
+
+
+@pytest.mark.parametrize("target", ["c99", "cortex-m4"])
+def test_a_budget_below_every_map_is_met(target: str) -> None:
+    """No map of the chain fits the budget whole: it is one stretch, longer than others, to the average at its end."""
+    model = separable()
+    samples = {"x": np.random.default_rng(0).normal(size=(6, 16, 24, 12)).astype(np.float32)}
+    net = aot.compile(model, data=samples, target=target, ram=24 * 12 * 16 * 8 // 10)
+    assert net.report.arena <= 24 * 12 * 16 * 8 // 10 < net.report.arena_lower_bound * 2
+    assert any("average" in row.op or row.op == "pool_mean" for row in net.report.rows)
+    result = verify(net, data.load(samples, net.float_graph))
+    assert (result.mismatches, result.first_mismatch) == (0, None)
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("target", ["cortex-m0", "cortex-m4", "cortex-m55"])
+def test_sums_of_strips_on_boards(target: str) -> None:
+    samples = {"x": np.random.default_rng(0).normal(size=(3, 16, 24, 12)).astype(np.float32)}
+    net = aot.compile(separable(2), data=samples, target=target, ram=24 * 12 * 16 * 8 // 10)
+    assert "pool_sum" in {row.op for row in net.report.rows}
+    assert bench(net).elements > 0
 
 
 def test_a_map_is_used_up_while_its_successor_is_written() -> None:

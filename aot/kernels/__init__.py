@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from dataclasses import dataclass
 
+from aot import costs
 from aot.kernels.base import Kernel, SpecialKernel
 from aot.ops.base import Site
 
@@ -22,20 +24,53 @@ def _discover() -> tuple[type[SpecialKernel], ...]:
 KERNELS: tuple[type[SpecialKernel], ...] = _discover()
 
 
-#: Goal -> instructions of an inference for which a byte of constants is worth spending, no more.
+#: Goal -> instructions of an inference on a Cortex-M4 for which a byte of flash is worth spending, no more.
 PRICE = {"speed": 0.0, "balanced": 100.0, "size": 1e6}
 #: The same for a byte of the arena.
-PRICE_OF_MEMORY = {"speed": 0.0, "balanced": 30.0, "size": 0.0}
+PRICE_OF_MEMORY = {"speed": 0.0, "balanced": 60.0, "size": 0.0}
+#: Goal -> so many layers are thought to share what can be shared. Where size counts, that is most of the code.
+SHARED_BY = {"speed": 4, "balanced": 4, "size": 16}
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A kernel for one use of an operator: estimated instructions, bytes of constants and of code, cost by the goal."""
+
+    kernel: Kernel
+    instructions: float
+    constants: int
+    code: int
+    cost: float
+
+
+def judge(kernel: Kernel, site: Site) -> Candidate:
+    """What a kernel would cost there. Of code that layers share, this one pays as if there were some."""
+    instructions, (common, own, shape) = kernel.instructions(site), costs.code(kernel.name, site.isa.name, site.goal)
+    constants = sum(data.nbytes for data in kernel.constants(site).values())
+    known = kernel.flash(site) - constants if isinstance(kernel, SpecialKernel) else 0
+    code = own + (common + (0 if kernel.shared(site) is None else shape)) // SHARED_BY[site.goal]
+    price = PRICE[site.goal] * site.isa.pace
+    return Candidate(kernel, instructions, constants, code, instructions + price * (constants + max(code, known)))
+
+
+def candidates(site: Site) -> list[Candidate]:
+    """The kernels that were made for one use of an operator, cheapest first."""
+    made = [kernel for kind in KERNELS if (kernel := kind()).computes(site)]
+    return sorted((judge(kernel, site) for kernel in made), key=lambda c: c.cost)
 
 
 def choose(site: Site) -> Kernel:
     """The kernel for one use of an operator: the cheapest that was made for it, else the operator's own.
 
-    Cost is in instructions; a byte of constants weighs as many as the user's goal says.
+    Cost is in instructions; a byte of constants or code weighs as many as the user's goal says.
     """
-    fitting = [kernel for kind in KERNELS if (kernel := kind()).computes(site)]
+    found = candidates(site)
+    return found[0].kernel if found else site.node.op
 
-    def cost(kernel: SpecialKernel) -> float:
-        return kernel.instructions(site) + PRICE[site.goal] * kernel.flash(site)
 
-    return min(fitting, key=cost) if fitting else site.node.op
+def runner_up(site: Site, chosen: Kernel) -> Candidate | None:
+    """The best of the kernels that were not chosen; the operator's own where no other fits."""
+    others = [c for c in candidates(site) if c.kernel.name != chosen.name]
+    if others:
+        return others[0]
+    return judge(site.node.op, site) if chosen.name != site.node.op.name else None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from aot.costs import Work, estimate
 from aot.ir import Array
 from aot.ops.base import Overlap, Site
 
@@ -50,11 +51,17 @@ class Kernel(Protocol):
     def operands(self, site: Site) -> tuple[int, ...]:
         """Indices of the inputs which the C function takes as pointers."""
 
+    def work(self, site: Site) -> Work:
+        """What it does in one inference, how often, for an estimate of its instructions."""
+
     def instructions(self, site: Site) -> float:
         """Estimate of the instructions executed in one inference."""
 
     def shared(self, site: Site) -> SharedFunction | None:
         """A function besides the layer's own which it calls."""
+
+    def variant(self, site: Site) -> str:
+        """Layers with another one have functions of their own, also where layers of the kernel share some."""
 
     def scratch(self, site: Site) -> int:
         """Bytes of working memory, 4-byte aligned."""
@@ -92,9 +99,13 @@ class SpecialKernel:
         """Whether it can compute this use of the operator."""
         raise AssertionError(f"{self.name} does not say what it fits")
 
+    def work(self, site: Site) -> Work:
+        """What it does in one inference, how often; ``costs.py`` has the instructions for each kind."""
+        raise AssertionError(f"{self.name} does not say what it does")
+
     def instructions(self, site: Site) -> float:
         """Estimate of the instructions executed in one inference."""
-        raise AssertionError(f"{self.name} does not say what it costs")
+        return estimate(self.name, site.isa.name, site.goal, self.work(site))
 
     def includes(self, site: Site) -> tuple[str, ...]:
         return self.headers
@@ -115,12 +126,16 @@ class SpecialKernel:
     def shared(self, site: Site) -> SharedFunction | None:
         return None
 
+    def flash(self, site: Site) -> int:
+        """Bytes of constants, and of code where that is known from the site."""
+        return sum(data.nbytes for data in self.constants(site).values())
+
+    def variant(self, site: Site) -> str:
+        """Layers with another one have functions of their own, also where layers of the kernel share some."""
+        return ""
+
     def scratch(self, site: Site) -> int:
         return 0
-
-    def flash(self, site: Site) -> int:
-        """Bytes of constants."""
-        return sum(data.nbytes for data in self.constants(site).values())
 
     def operands(self, site: Site) -> tuple[int, ...]:
         """What the operator says."""

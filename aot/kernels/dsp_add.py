@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from aot.costs import Work
 from aot.ir import Array
 from aot.kernels.base import SpecialKernel
 from aot.ops.add import Add
@@ -22,8 +23,8 @@ class DspAdd(SpecialKernel):
         return (dims["OUT_MIN"], dims["OUT_MAX"]) == (-128, 127) and all(
             v.type.shape == site.output.type.shape for v in site.inputs)
 
-    def instructions(self, site: Site) -> float:
-        return 30 + 6.0 * site.output.type.size
+    def work(self, site: Site) -> Work:
+        return {"layer": 1, "outputs": site.output.type.size}
 
     def dims(self, site: Site) -> dict[str, int]:
         a, b, constant, shift = _op(site).fixed_point(site)

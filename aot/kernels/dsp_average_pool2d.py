@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from aot.costs import Work
 from aot.ir import Array
 from aot.kernels.base import SpecialKernel
 from aot.ops.average_pool2d import AveragePool2d
@@ -25,8 +26,8 @@ class DspAveragePool2d(SpecialKernel):
         return (window.kernel == shape[1:3] and window.dilation == (1, 1) and not any(window.pads)
                 and shape[1] * shape[2] <= MOST_PIXELS and shape[3] % 4 == 0)
 
-    def instructions(self, site: Site) -> float:
-        return 30 + site.inputs[0].type.size + 10.0 * site.output.type.size
+    def work(self, site: Site) -> Work:
+        return {"layer": 1, "inputs": site.inputs[0].type.size, "outputs": site.output.type.size}
 
     def dims(self, site: Site) -> dict[str, int]:
         dims = _op(site).dims(site)

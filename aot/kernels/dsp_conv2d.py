@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from aot.costs import Work
 from aot.ir import Array
 from aot.kernels import dsp_matrix
 from aot.kernels.base import SpecialKernel
@@ -40,11 +41,12 @@ class DspConv2d(SpecialKernel):
     def constants(self, site: Site) -> dict[str, Array]:
         return {"stream": stream(site, _order(site))}
 
-    def instructions(self, site: Site) -> float:
+    def work(self, site: Site) -> Work:
         dims = self.dims(site)
-        tiles = dims["GROUPS"] * -(-dims["PIXELS"] // PIXELS)
-        return tiles * (dsp_matrix.pairs_instructions(dims["DEPTH"], dims["GROUP_OUT_C"])
-                        + PIXELS * (60 + 10 * dims["KERNEL_H"] + 7 * dims["BLOCKS"]))
+        tiles = dims["BATCH"] * dims["GROUPS"] * -(-dims["PIXELS"] // PIXELS)
+        return dsp_matrix.work(tiles, dims["DEPTH"], dims["GROUP_OUT_C"]) | {
+            "pixel": tiles * PIXELS, "row": tiles * PIXELS * dims["KERNEL_H"],
+            "widened": tiles * PIXELS * dims["BLOCKS"]}
 
     def scratch(self, site: Site) -> int:
         depth = site.inputs[1].type.size // site.inputs[1].type.shape[0]

@@ -7,14 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from aot.costs import Work, estimate
 from aot.ir import Array
 from aot.kernels.base import SharedFunction, SpecialKernel
 from aot.ops.base import Overlap, Site
 from aot.ops.depthwise_conv2d import DepthwiseConv2d
 
-#: Instructions for two neighbouring outputs (stride 1), and for one (stride 2 or the last of an odd number).
-PAIR, SINGLE, ROW, CHANNEL, GATHER = 24.0, 14.0, 12.0, 30.0, 2.5
-#: Bytes of code for them, and for all else.
+#: Bytes of code for two neighbouring outputs, for one, and for all else.
 PAIR_BYTES, SINGLE_BYTES, FRAME_BYTES = 94, 54, 120
 #: Offsets in load and store instructions have 12 bits.
 LARGEST_OFFSET = 4095
@@ -47,10 +46,10 @@ class _Plane:
         return 0 if self.stride == 2 else self.columns // 2
 
     @property
-    def instructions(self) -> float:
-        """Estimate for one channel."""
-        return (CHANNEL + GATHER * self.copied[0] * self.copied[1]
-                + self.rows * (ROW + PAIR * self.pairs + SINGLE * self.singles))
+    def work(self) -> Work:
+        """That of one channel; an output that is computed alone is the last of an odd number, or of stride 2."""
+        return {"channel": 1, "copied": self.copied[0] * self.copied[1], "row": self.rows,
+                "pair": self.rows * self.pairs, f"single_stride{self.stride}": self.rows * self.singles}
 
     @property
     def code(self) -> int:
@@ -94,8 +93,9 @@ class DspDepthwise(SpecialKernel):
         return (window.kernel == (3, 3) and window.dilation == (1, 1) and window.stride in ((1, 1), (2, 2))
                 and _plane(site).encodable)
 
-    def instructions(self, site: Site) -> float:
-        return site.output.type.shape[0] * site.output.type.shape[3] * _plane(site).instructions
+    def work(self, site: Site) -> Work:
+        planes = site.output.type.shape[0] * site.output.type.shape[3]
+        return {"layer": 1, **{item: planes * count for item, count in _plane(site).work.items()}}
 
     def dims(self, site: Site) -> dict[str, int]:
         plane, dims = _plane(site), _op(site).dims(site)
@@ -162,8 +162,11 @@ def _make(site: Site, order: tuple[int, int]) -> _Plane:
 
 def _transposed(site: Site) -> bool:
     """Whether columns of the image become rows of the plane."""
+    def instructions(plane: _Plane) -> float:
+        return estimate(DspDepthwise.name, site.isa.name, site.goal, plane.work)
+
     upright, turned = _make(site, (0, 1)), _make(site, (1, 0))
-    return turned.encodable and (not upright.encodable or turned.instructions < upright.instructions)
+    return turned.encodable and (not upright.encodable or instructions(turned) < instructions(upright))
 
 
 def _plane(site: Site) -> _Plane:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from aot.costs import Work
 from aot.ir import Array
 from aot.kernels import dsp_matrix
 from aot.kernels.base import SpecialKernel
@@ -19,7 +20,10 @@ MOST_WIDE = 80
 
 
 class DspFullyConnected(SpecialKernel):
-    """The input is widened and then meets four rows of weights at a time; the last four may hold rows of zeros."""
+    """The input is widened and then meets four rows of weights at a time; the last four may hold rows of zeros.
+
+    Multipliers are short where they can be, except where speed is all that counts: an instruction a row more.
+    """
 
     name: ClassVar[str] = "fully_connected.dsp"
     op: ClassVar[str] = "fully_connected"
@@ -33,23 +37,29 @@ class DspFullyConnected(SpecialKernel):
     def dims(self, site: Site) -> dict[str, int]:
         dims = _op(site).dims(site)
         n, outputs = dsp_matrix.blocks(dims["IN_LENGTH"]), dims["OUT_LENGTH"]
-        wide = _wide(site)
+        wide, exponent = _wide(site), _exponent(site)
+        row = n + (2 if exponent is None else 1.5)
         return dims | {"BYTE_BLOCKS": n - wide, "WIDE_BLOCKS": wide, "WHOLE_FOURS": outputs // ROWS,
-                       "LEFT_OVER": outputs % ROWS, "WHOLE_WORDS": outputs // ROWS * ROWS * (2 + n)}
+                       "LEFT_OVER": outputs % ROWS, "WHOLE_WORDS": int(outputs // ROWS * ROWS * row),
+                       "SHORT": int(exponent is not None), "LAST_SHIFT": 8 if exponent is None else 24 - exponent}
 
     def constants(self, site: Site) -> dict[str, Array]:
         op = _op(site)
         w = site.inputs[1].data
         assert w is not None
-        more = -w.shape[0] % ROWS
-        return {"stream": dsp_matrix.pack(np.pad(w, ((0, more), (0, 0))), np.pad(op.bias(site), (0, more)),
-                                          np.pad(op.multipliers(site).m, (0, more)), ROWS)}
+        more, exponent = -w.shape[0] % ROWS, _exponent(site)
+        mult = np.pad(op.multipliers(site).m, (0, more)) >> (exponent or 0)
+        return {"stream": dsp_matrix.pack(np.pad(w, ((0, more), (0, 0))), np.pad(op.bias(site), (0, more)), mult, ROWS,
+                                          exponent is not None)}
 
-    def instructions(self, site: Site) -> float:
+    def work(self, site: Site) -> Work:
         dims = self.dims(site)
-        fours = dims["WHOLE_FOURS"] + bool(dims["LEFT_OVER"])
-        return dims["ROWS"] * (60 + 7 * dims["WIDE_BLOCKS"] + fours * (
-            30 + 14.5 * dims["WIDE_BLOCKS"] + 17.5 * dims["BYTE_BLOCKS"]))
+        rows, fours = dims["ROWS"], dims["ROWS"] * (dims["WHOLE_FOURS"] + bool(dims["LEFT_OVER"]))
+        return {"row": rows, "widened": rows * dims["WIDE_BLOCKS"], "four": fours, "short": fours * dims["SHORT"],
+                "wide_block": fours * dims["WIDE_BLOCKS"], "byte_block": fours * dims["BYTE_BLOCKS"]}
+
+    def variant(self, site: Site) -> str:
+        return "long" if _exponent(site) is None else "short"
 
     def scratch(self, site: Site) -> int:
         return 8 * _wide(site)
@@ -59,6 +69,11 @@ def _wide(site: Site) -> int:
     """Blocks of the input that are widened beforehand."""
     n = dsp_matrix.blocks(site.inputs[1].type.shape[1])
     return n if site.goal == "speed" else min(n, MOST_WIDE)
+
+
+def _exponent(site: Site) -> int | None:
+    """What short multipliers are shifted by, or None for long ones."""
+    return None if site.goal == "speed" else dsp_matrix.exponent(_op(site).multipliers(site))
 
 
 def _op(site: Site) -> FullyConnected:

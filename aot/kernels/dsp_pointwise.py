@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from aot.costs import Work
 from aot.kernels import dsp_matrix
 from aot.kernels.dsp_conv2d import PIXELS, DspConv2d
 from aot.ops.base import Site
@@ -21,10 +22,10 @@ class DspPointwise(DspConv2d):
         return (op.window.kernel == op.window.stride == (1, 1) and not any(op.window.pads) and op.groups == 1
                 and site.inputs[0].type.shape[3] % 4 == 0 and super().fits(site))
 
-    def instructions(self, site: Site) -> float:
+    def work(self, site: Site) -> Work:
         dims = self.dims(site)
-        return -(-dims["PIXELS"] // PIXELS) * (dsp_matrix.pairs_instructions(dims["IN_C"], dims["OUT_C"])
-                                               + PIXELS * 7 * dims["BLOCKS"])
+        tiles = -(-dims["PIXELS"] // PIXELS)
+        return dsp_matrix.work(tiles, dims["IN_C"], dims["OUT_C"]) | {"widened": tiles * PIXELS * dims["BLOCKS"]}
 
     def dims(self, site: Site) -> dict[str, int]:
         dims = super().dims(site)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from aot.costs import Work
 from aot.ir import Array
 from aot.kernels import dsp_matrix
 from aot.kernels.dsp_conv2d import PIXELS, DspConv2d, stream
@@ -22,8 +23,11 @@ class DspSmallConv2d(Small):
         assert isinstance(site.node.op, Conv2d)
         return self.suits(site) and site.node.op.groups == 1 and DspConv2d().fits(site)
 
-    def instructions(self, site: Site) -> float:
-        return 1.0  # the goal is size
+    def work(self, site: Site) -> Work:
+        dims = self.dims(site)
+        tiles = -(-dims["OUT_H"] * dims["OUT_W"] // PIXELS)
+        return dsp_matrix.work(tiles, 4 * dims["BLOCKS"], dims["OUT_C"]) | {
+            "widened": tiles * PIXELS * dims["BLOCKS"], "place": tiles * PIXELS * dims["KERNEL_H"] * dims["KERNEL_W"]}
 
     def dims(self, site: Site) -> dict[str, int]:
         blocks = dsp_matrix.blocks(site.inputs[1].type.size // site.inputs[1].type.shape[0])

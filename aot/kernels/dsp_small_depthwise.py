@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from aot.costs import Work
 from aot.ir import Array
 from aot.kernels.dsp_small import FIELDS, Small
 from aot.ops.base import Site
@@ -25,8 +26,10 @@ class DspSmallDepthwise(Small):
                 and window.stride in ((1, 1), (2, 2)) and op.dims(site)["FILTERS"] == 1
                 and op.multipliers(site).shift == 0)
 
-    def instructions(self, site: Site) -> float:
-        return 1.0  # the goal is size
+    def work(self, site: Site) -> Work:
+        dims, out = self.dims(site), site.output.type
+        return {"layer": 1, "channel": out.shape[3], "copied": out.shape[3] * dims["PLANE_H"] * dims["PITCH"],
+                "outputs": out.size}
 
     def dims(self, site: Site) -> dict[str, int]:
         dims = _op(site).dims(site)

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from aot.costs import Work
 from aot.ir import Array
 from aot.kernels.base import SpecialKernel
 from aot.ops.base import Overlap, Site
@@ -42,11 +43,12 @@ class DspWinograd(SpecialKernel):
                 and (dims["OUT_MIN"], dims["OUT_MAX"]) == (-128, 127) and dims["SHIFT"] == 0
                 and bool(np.all(op.bound(site) < LARGEST_SUM)))
 
-    def instructions(self, site: Site) -> float:
+    def work(self, site: Site) -> Work:
         dims = self.dims(site)
         pairs = dims["BATCH"] * -(-dims["WINDOWS"] // 2)
-        return pairs * (2 * 400 + 230 * 2 * dims["IN_C"]
-                        + dims["OUT_C"] // 2 * (60 + PLACES * (9 + 10 * dims["FOURS"]) + 4 * 320))
+        outputs = pairs * dims["OUT_C"] // 2
+        return {"layer": 1, "windows": pairs, "inputs": pairs * dims["IN_C"], "outputs": outputs,
+                "four": outputs * PLACES * dims["FOURS"]}
 
     def dims(self, site: Site) -> dict[str, int]:
         dims = _op(site).dims(site)

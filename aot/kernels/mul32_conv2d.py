@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from aot.costs import Work
 from aot.ir import Array
 from aot.kernels import mul32_matrix
 from aot.kernels.base import SpecialKernel
@@ -46,14 +47,16 @@ class Mul32Conv2d(SpecialKernel):
                                           for r, b, m in zip(rows, bias.reshape(op.groups, -1),
                                                              mult.reshape(op.groups, -1), strict=True)])}
 
-    def instructions(self, site: Site) -> float:
+    def work(self, site: Site) -> Work:
         dims = self.dims(site)
         w = site.inputs[1].data
         assert w is not None
         tiles = dims["BATCH"] * -(-dims["PIXELS"] // PIXELS)
         blocks = dims["OUT_C"] * dims["BLOCKS"]
-        return tiles * (31.5 * blocks + 40 * mul32_matrix.extras(w.reshape(w.shape[0], -1)) + 100 * dims["OUT_C"]
-                        + dims["GROUPS"] * PIXELS * (60 + 20 * dims["KERNEL_H"] + 16 * dims["BLOCKS"]))
+        pixels = tiles * dims["GROUPS"] * PIXELS
+        return {"layer": 1, "block": tiles * blocks, "channel": tiles * dims["OUT_C"],
+                "extra": tiles * mul32_matrix.extras(w.reshape(w.shape[0], -1)),
+                "pixel": pixels, "row": pixels * dims["KERNEL_H"], "widened": pixels * dims["BLOCKS"]}
 
     def scratch(self, site: Site) -> int:
         w = site.inputs[1].type

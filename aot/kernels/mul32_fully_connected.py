@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from aot.costs import Work
 from aot.ir import Array
 from aot.kernels import mul32_matrix
 from aot.kernels.base import SpecialKernel
@@ -38,14 +39,15 @@ class Mul32FullyConnected(SpecialKernel):
         assert w is not None
         return {"stream": mul32_matrix.pack_rows(w, op.bias(site), op.multipliers(site).m, MOST_ROWS, MOST_BLOCKS)}
 
-    def instructions(self, site: Site) -> float:
+    def work(self, site: Site) -> Work:
         dims = self.dims(site)
         w = site.inputs[1].data
         assert w is not None
         n, fours = dims["BLOCKS"], -(-dims["OUT_LENGTH"] // 4)
         widened = n * (-(-dims["OUT_LENGTH"] // MOST_ROWS) if n > MOST_BLOCKS else 1)
-        return dims["ROWS"] * (100 + 20 * widened + fours * (100 + 30 * -(-n // MOST_BLOCKS) + 38 * n)
-                               + 22 * mul32_matrix.extras(w))
+        work = {"row": 1, "widened": widened, "four": fours, "part": fours * -(-n // MOST_BLOCKS), "block": fours * n,
+                "extra": mul32_matrix.extras(w)}
+        return {item: dims["ROWS"] * count for item, count in work.items()}
 
     def scratch(self, site: Site) -> int:
         dims = self.dims(site)

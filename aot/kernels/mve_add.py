@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from aot.costs import Work
 from aot.kernels import mve_matrix
 from aot.kernels.dsp_add import DspAdd
 from aot.numerics import INT32_MAX
@@ -36,6 +37,6 @@ class MveAdd(DspAdd):
         largest = abs(rounded) + 128 * (abs(dims["A_MULTIPLIER"]) + abs(dims["B_MULTIPLIER"]))
         return rounded if largest <= INT32_MAX else None
 
-    def instructions(self, site: Site) -> float:
+    def work(self, site: Site) -> Work:
         size = site.output.type.size
-        return 40 + 27.0 * (size // 16) + 8.0 * (size % 16)
+        return {"layer": 1, "vector": size // 16, "rest": size % 16}

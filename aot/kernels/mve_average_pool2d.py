@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from aot.costs import Work
 from aot.kernels import mve_matrix
 from aot.kernels.dsp_average_pool2d import DspAveragePool2d
 from aot.ops.base import Site
@@ -19,5 +20,5 @@ class MveAveragePool2d(DspAveragePool2d):
     def fits(self, site: Site) -> bool:
         return super().fits(site) and site.output.type.shape[3] % 8 == 0
 
-    def instructions(self, site: Site) -> float:
-        return 30 + site.inputs[0].type.size / 2 + 8.0 * site.output.type.size
+    def work(self, site: Site) -> Work:
+        return {"layer": 1, "inputs": site.inputs[0].type.size, "outputs": site.output.type.size}

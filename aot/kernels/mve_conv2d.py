@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from aot.costs import Work
 from aot.ir import Array
 from aot.kernels import mve_matrix
 from aot.kernels.base import SharedFunction, SpecialKernel
@@ -97,12 +98,13 @@ class MveConv2d(SpecialKernel):
         return SharedFunction(f"product_{n}_pitch{pitch}", "conv2d.mve_product", {
             "BLOCKS": n, "PITCH": pitch, "STRAIGHT": int(straight), "UNROLL": unroll, "TURNS": (n - 1) // unroll})
 
-    def instructions(self, site: Site) -> float:
+    def work(self, site: Site) -> Work:
         op, out, strip = _op(site), site.output.type.shape, _strip(site)
         n, per_group = mve_matrix.blocks(_depth(site)), out[3] // op.groups
         pixels = out[0] * out[1] * out[2]
         pairs = pixels / 2 * op.groups * -(-per_group // CHANNELS)
-        return pairs * (16 + 14 * n + 11 * 2 / strip.pixels) + pixels * strip.instructions
+        return {"layer": 1, "pair": pairs, "block": pairs * n, "strip": 2 * pairs / strip.pixels,
+                f"gathered_{strip.gather}": pixels * strip.instructions}
 
     def scratch(self, site: Site) -> int:
         strip = _strip(site)

@@ -7,14 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from aot.costs import Work
 from aot.ir import Array
 from aot.kernels import mve_matrix
 from aot.kernels.base import SharedFunction, SpecialKernel
 from aot.ops.base import Overlap, Site
 from aot.ops.depthwise_conv2d import DepthwiseConv2d
 
-#: Instructions for eight outputs and for four, by stride; for a channel in a pass; a block; a pass.
-EIGHT, FOUR, CHANNEL, BLOCK, PASS = {1: 29.0, 2: 36.0}, {1: 15.0, 2: 19.0}, 15.0, 13.0, 110.0
 #: Channels at a time.
 CHUNK = 16
 #: More groups of outputs in a row than this are a loop.
@@ -34,10 +33,11 @@ class _Walk:
     groups: tuple[tuple[bool, int], ...]
 
     @property
-    def instructions(self) -> float:
-        """Estimate for one channel."""
+    def work(self) -> Work:
+        """That of one channel."""
         eights = self.turns + sum(eight for eight, _ in self.groups)
-        return CHANNEL + eights * EIGHT[self.stride] + (self.turns + len(self.groups) - eights) * FOUR[self.stride]
+        return {"channel": 1, f"eight_stride{self.stride}": eights,
+                f"four_stride{self.stride}": self.turns + len(self.groups) - eights}
 
 
 def _walk(stride: int, columns: int) -> _Walk:
@@ -106,12 +106,13 @@ class MveDepthwise(SpecialKernel):
         numbers = [np.asarray(a).astype("<i4").view("<u4")[:, None] for a in (op.bias(site), op.multipliers(site).m)]
         return {"stream": np.concatenate([words, *numbers], axis=1).astype(np.uint32)}
 
-    def instructions(self, site: Site) -> float:
+    def work(self, site: Site) -> Work:
         dims = self.dims(site)
         chunks = -(-dims["IN_C"] // dims["CHUNK"])
-        return dims["BATCH"] * dims["PASSES"] * (
-            chunks * (PASS + BLOCK * dims["BLOCKS"])
-            + dims["IN_C"] * _walk(dims["STRIDE"], dims["OUT_W"]).instructions)
+        passes = dims["BATCH"] * dims["PASSES"]
+        walk = _walk(dims["STRIDE"], dims["OUT_W"]).work
+        return {"layer": 1, "pass": passes * chunks, "block": passes * chunks * dims["BLOCKS"],
+                **{item: passes * dims["IN_C"] * count for item, count in walk.items()}}
 
     def scratch(self, site: Site) -> int:
         dims = self.dims(site)

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from aot.costs import Work
 from aot.ir import Array
 from aot.kernels import mve_matrix
 from aot.kernels.base import SharedFunction, SpecialKernel
@@ -56,10 +57,12 @@ class MveFullyConnected(SpecialKernel):
             "BLOCKS": n, "UNROLL": unroll, "TURNS": n // unroll if n > MOST_STRAIGHT else 0,
             "EIGHTS": int(eights), "FOURS": int(fours)})
 
-    def instructions(self, site: Site) -> float:
+    def work(self, site: Site) -> Work:
         dims = self.dims(site)
         n, fours = mve_matrix.blocks(dims["IN_LENGTH"]), dims["FOURS"] + bool(dims["LEFT_OVER"])
-        return dims["ROWS"] * (50 + dims["EIGHTS"] * (16 + 17.3 * n) + fours * (20 + 9.3 * n))
+        work = {"row": 1, "eight": dims["EIGHTS"], "eight_block": dims["EIGHTS"] * n, "four": fours,
+                "four_block": fours * n}
+        return {item: dims["ROWS"] * count for item, count in work.items()}
 
     def scratch(self, site: Site) -> int:
         length = site.inputs[1].type.shape[1]

@@ -7,14 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from aot.costs import Work, estimate
 from aot.ir import Array
 from aot.kernels import mul32_matrix
 from aot.kernels.base import SpecialKernel
 from aot.ops.base import Site
 from aot.ops.depthwise_conv2d import DepthwiseConv2d
 
-#: Instructions for two outputs, for those of a second set of weights, of a line, a channel, a word of the plane.
-TWO, SECOND, LINE, CHANNEL, WORD = 95.0, 39.0, 60.0, 150.0, 9.0
 #: The magnitudes of three weights whose products with inputs in [-128, 127] may be summed in 16 bits.
 LARGEST_THREE = 255
 #: Marks the multiplier of a channel that has a second set of weights.
@@ -42,11 +41,11 @@ class _Plane:
         """Words of the plane from row to row and from column to column of the image."""
         return (1, self.size[0]) if self.along == 0 else (self.size[1], 1)
 
-    def instructions(self, channels: int) -> float:
-        """Estimate for all channels."""
+    def work(self, channels: int) -> Work:
+        """That of all channels."""
         outputs = self.count[0] * self.count[1]
-        return (channels * (CHANNEL + WORD * self.size[0] * self.size[1] + TWO * outputs
-                            + LINE * self.count[1 - self.inner]) + SECOND * self.second * outputs)
+        return {"channel": channels, "word": channels * self.size[0] * self.size[1], "two": channels * outputs,
+                "line": channels * self.count[1 - self.inner], "second": self.second * outputs}
 
 
 class Thumb1Depthwise(SpecialKernel):
@@ -65,9 +64,9 @@ class Thumb1Depthwise(SpecialKernel):
         return (op.window.kernel == (3, 3) and op.window.dilation == (1, 1)
                 and mul32_matrix.fits(op.bound(site), op.multipliers(site)))
 
-    def instructions(self, site: Site) -> float:
+    def work(self, site: Site) -> Work:
         out = site.output.type.shape
-        return out[0] * _plane(site).instructions(out[3])
+        return {"layer": 1, **{item: out[0] * count for item, count in _plane(site).work(out[3]).items()}}
 
     def dims(self, site: Site) -> dict[str, int]:
         plane, dims, op = _plane(site), _op(site).dims(site), _op(site)
@@ -137,16 +136,13 @@ def _filters(site: Site, along: int) -> Array:
 def _plane(site: Site) -> _Plane:
     """The cheapest plane."""
     out, stride = site.output.type.shape, _op(site).window.stride
-    best: _Plane | None = None
+    planes: list[_Plane] = []
     for along in (1, 0):
         second = int((np.abs(split(_filters(site, along))[1]).sum(axis=(1, 2)) > 0).sum())
         for paired in (0, 1):
             count = [out[1], out[2]]
             apart = count[paired] // 2
             count[paired] -= apart
-            plane = _Plane(along, paired, (stride[0] * (count[0] - 1) + 3, stride[1] * (count[1] - 1) + 3),
-                           (count[0], count[1]), apart, second)
-            if best is None or plane.instructions(out[3]) < best.instructions(out[3]):
-                best = plane
-    assert best is not None
-    return best
+            planes.append(_Plane(along, paired, (stride[0] * (count[0] - 1) + 3, stride[1] * (count[1] - 1) + 3),
+                                 (count[0], count[1]), apart, second))
+    return min(planes, key=lambda plane: estimate(Thumb1Depthwise.name, site.isa.name, site.goal, plane.work(out[3])))

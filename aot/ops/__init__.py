@@ -18,6 +18,9 @@ def _discover() -> tuple[type[Op], ...]:
     return tuple(found.values())
 
 
-OPS: tuple[type[Op], ...] = _discover()
+_ALL = _discover()
+OPS: tuple[type[Op], ...] = tuple(op for op in _ALL if not op.part)
+#: What only the compiler makes, in integer graphs.
+PARTS: tuple[type[Op], ...] = tuple(op for op in _ALL if op.part)
 #: ONNX operator type -> the operator that reads it.
 REGISTRY: dict[str, type[Op]] = {onnx: op for op in OPS for onnx in op.onnx}

@@ -58,6 +58,13 @@ class Add(Op):
     def infer(self, types: tuple[TensorType, ...]) -> Shape:
         return broadcast(types[0].shape, types[1].shape)
 
+    def carries(self, inputs: tuple[TensorType, ...], output: TensorType) -> bool:
+        return True
+
+    def rescale(self, constants: tuple[Array | None, ...], before: Array | None,
+                after: Array | None) -> tuple[Array | None, ...]:
+        return tuple(c if c is None or after is None else c * after for c in constants)
+
     def reference(self, *x: Array) -> Array:
         return apply_clamp(x[0] + self.sign * x[1], self.clamp)
 

@@ -10,11 +10,28 @@ from typing import ClassVar
 import numpy as np
 
 from aot.builder import Builder
+from aot.costs import Work
 from aot.ir import Array, TensorType, Value
 from aot.numerics import Multipliers, multipliers, requantize, span
-from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Shape, Site, apply_clamp, clamp_limits, clamp_numbers
+from aot.ops.base import (
+    NO_CLAMP,
+    Accumulation,
+    Case,
+    Clamp,
+    OnnxNode,
+    Op,
+    Rows,
+    Shape,
+    Site,
+    Strip,
+    apply_clamp,
+    clamp_limits,
+    clamp_numbers,
+)
 from aot.ops.mul import Mul
 from aot.ops.pool import read_pool, read_reduction
+from aot.ops.pool_mean import PoolMean
+from aot.ops.pool_sum import PoolSum
 from aot.ops.single import f32, limit
 from aot.ops.window import Window
 
@@ -55,6 +72,9 @@ class AveragePool2d(Op):
             oh, ow = self.window.output(height, width)
             return np.full((oh, ow, 1), self.window.kernel[0] * self.window.kernel[1])
         return np.maximum(self.window.counts(height, width), 1)[..., None]
+
+    def carries(self, inputs: tuple[TensorType, ...], output: TensorType) -> bool:
+        return True
 
     def reference(self, *x: Array) -> Array:
         total = self.window.patches(x[0].astype(np.float64), 0.0).sum(axis=(3, 4))
@@ -118,6 +138,24 @@ class AveragePool2d(Op):
             return 0.51
         used = self._mult(site).m[np.unique(self._counts(*site.inputs[0].type.shape[1:3]))]
         return 0.51 + 0.5 * max(map(abs, span(site.output.type))) / float(used.min())
+
+    def strip(self, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows) -> Strip | None:
+        if any(self.window.pads) and not self.count_pad:
+            return None  # the smallest window decides about multipliers, and may lie in another strip
+        found = self.window.strip(inputs[0].shape[1], rows)
+        return None if found is None else Strip(replace(self, window=found[0]), (found[1],))
+
+    def accumulate(self, inputs: tuple[TensorType, ...]) -> Accumulation | None:
+        if inputs[0].format != "s8":
+            return None
+        height, width = inputs[0].shape[1:3]
+        if self.window.kernel != (height, width) or any(self.window.pads) or self.window.dilation != (1, 1):
+            return None
+        return Accumulation(PoolSum, PoolMean(height * width, self.clamp))
+
+    def work(self, site: Site) -> Work:
+        size = site.output.type.size
+        return {"layer": 1, "places": size * self.window.kernel[0] * self.window.kernel[1], "outputs": size}
 
     def dims(self, site: Site) -> dict[str, int]:
         x, y = site.inputs[0], site.output

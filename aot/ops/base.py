@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
 
 from aot.builder import Builder
+from aot.costs import Work, estimate
 from aot.errors import AotError
 from aot.ir import FORMATS, Array, Node, Quant, TensorType, Value
 from aot.numerics import LIMITS, f32, quantize, span
@@ -97,6 +98,34 @@ class Case:
 Rows = tuple[int, int]
 
 
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Statistics of the columns which filters are multiplied with, in real numbers but for a factor of ``second``.
+
+    ``expected`` and ``actual``: means in the float network and in the integer network, shape [groups, depth];
+    ``second``: covariance in the integer network, [groups, depth, depth], None if it would be too large; ``columns``
+    is how many it was taken from.
+    """
+
+    expected: Array
+    actual: Array
+    second: Array | None
+    columns: int
+
+
+@dataclass(frozen=True, eq=False)
+class WeightForm:
+    """How weights are to be quantized: with a scale for each output channel or one in all, what is known to round them
+    well (None: each to the nearest), and the number format."""
+
+    per_channel: bool = True
+    moments: Moments | None = None
+    format: str = "s8"
+
+
+PLAIN = WeightForm()
+
+
 @dataclass(frozen=True)
 class Op:
     """Base of all operators; fields are attributes only."""
@@ -111,6 +140,12 @@ class Op:
     same_quant: ClassVar[bool] = False
     #: Whether the output has one scale only, whatever the range and its readers.
     fixed_quant: ClassVar[bool] = False
+    #: Whether it multiplies its first input by constant filters (input 1) and adds a constant bias (input 2).
+    linear: ClassVar[bool] = False
+    #: Whether each of those filters reads one channel only.
+    channelwise: ClassVar[bool] = False
+    #: Whether it is a part of another one, which the compiler makes in integer graphs only.
+    part: ClassVar[bool] = False
 
     # --- meaning -------------------------------------------------------------------------------------------------
 
@@ -148,15 +183,31 @@ class Op:
         """
         return None
 
-    def quantize_constants(self, inputs: tuple[Value, ...], output: Value, mean: Array,
-                           weights: str = "s8") -> tuple[Value, ...]:
-        """The inputs with constants turned into integers. ``inputs`` that are computed are quantized already.
+    def judges_input(self) -> bool:
+        """Whether the range of its input is best judged by what comes out of it."""
+        return False
 
-        ``mean``: the calibrated mean of the first input along its last axis, for the correction of biases;
-        ``weights``: the format of weights.
-        """
+    def quantize_constants(self, inputs: tuple[Value, ...], output: Value,
+                           form: WeightForm = PLAIN) -> tuple[Value, ...]:
+        """The inputs with constants turned into integers. ``inputs`` that are computed are quantized already."""
         return tuple(v if v.data is None or v.type.format != "f32" else quantize_activation(v, output.type.format)
                      for v in inputs)
+
+    def columns(self, x: Array, fill: float) -> Array:
+        """What the filters of a linear operator are multiplied with, shape [groups, columns, depth]."""
+        raise AssertionError(f"{self.name} has no filters")
+
+    def carries(self, inputs: tuple[TensorType, ...], output: TensorType) -> bool:
+        """Whether a positive factor on a channel of its inputs is the same factor on that channel of its output.
+
+        Channels are the last axis; one of the output belongs to that of the input with the same remainder.
+        """
+        return False
+
+    def rescale(self, constants: tuple[Array | None, ...], before: Array | None,
+                after: Array | None) -> tuple[Array | None, ...]:
+        """The constants if its first input has channels ``before`` times as large, its output ``after`` times."""
+        return constants
 
     # --- the integer kernel --------------------------------------------------------------------------------------
 
@@ -203,6 +254,10 @@ class Op:
     def shared(self, site: Site) -> None:
         """A function besides the layer's own which the kernel calls; plain kernels have none."""
 
+    def variant(self, site: Site) -> str:
+        """Layers with another one have functions of their own, where layers share some; plain kernels share none."""
+        return ""
+
     def operands(self, site: Site) -> tuple[int, ...]:
         """Indices of the inputs which the C function takes as pointers."""
         return tuple(i for i, v in enumerate(site.inputs) if v.data is None) or (0,)
@@ -223,14 +278,19 @@ class Op:
         """The operator for some rows of its NHWC output only; None if it cannot be cut like that."""
         return None
 
-    def instructions(self, site: Site) -> float:
-        """Rough estimate of the instructions which the plain kernel executes in one inference."""
+    def accumulate(self, inputs: tuple[TensorType, ...]) -> Accumulation | None:
+        """How the output can be computed while strips of the input come one after the other; None if it cannot."""
+        return None
+
+    def work(self, site: Site) -> Work:
+        """What the plain kernel does in one inference, how often, for an estimate of its instructions."""
         types = tuple(v.type for v in site.inputs)
-        each = {"s8": 8.0, "s16": 8.0, "f32": 80.0}[site.format]
-        if "dsp" in site.isa.features and (site.format == "s16"
-                                           or (len(types) == 3 and types[1].format == "s4")):
-            each = 2.0
-        return each * self.macs(types, site.output.type) + 12.0 * site.output.type.size
+        return {"layer": 1, "macs": self.macs(types, site.output.type), "outputs": site.output.type.size}
+
+    def instructions(self, site: Site) -> float:
+        """Estimate of the instructions which the plain kernel executes in one inference."""
+        found = estimate(self.name, site.isa.name, site.goal, self.work(site))
+        return found * {"s8": 1.0, "s16": 1.0, "s32": 1.0, "f32": 10.0}[site.format]  # the others were not measured
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
@@ -249,10 +309,25 @@ class Op:
 
 @dataclass(frozen=True)
 class Strip:
-    """An operator for some rows of its output, and the rows of each input which it needs; None: the whole input."""
+    """An operator for some rows of its output, and the rows of each input which it needs; None: the whole input.
+
+    A strip can have the whole of a constant, or of what is computed before the stretch.
+    """
 
     op: Op
     inputs: tuple[Rows | None, ...]
+
+
+@dataclass(frozen=True)
+class Accumulation:
+    """An operator in two parts: sums over strips, and the output from the sums.
+
+    ``strip(pixels)`` is the first part: its inputs are a strip of the first input and, but for the first, the sums so
+    far; ``pixels`` counts all that are in them then.
+    """
+
+    strip: Callable[[int], Op]
+    finish: Op
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,13 @@ class Concat(Op):
                 raise AotError(f"cannot concatenate shapes {[list(t.shape) for t in types]} on axis {self.axis}")
         return tuple(sum(t.shape[i] for t in types) if i == self.axis else s for i, s in enumerate(first))
 
+    def carries(self, inputs: tuple[TensorType, ...], output: TensorType) -> bool:
+        return self.axis < len(output.shape) - 1
+
+    def rescale(self, constants: tuple[Array | None, ...], before: Array | None,
+                after: Array | None) -> tuple[Array | None, ...]:
+        return tuple(c if c is None or after is None else c * after for c in constants)
+
     def reference(self, *x: Array) -> Array:
         return np.concatenate(x, axis=self.axis)
 

@@ -14,6 +14,7 @@ from aot.ir import Array, TensorType, Value
 from aot.numerics import Multipliers, assert_int32
 from aot.ops.base import (
     NO_CLAMP,
+    PLAIN,
     Case,
     Clamp,
     OnnxNode,
@@ -23,6 +24,7 @@ from aot.ops.base import (
     Shape,
     Site,
     Strip,
+    WeightForm,
     apply_clamp,
     clamp_limits,
     clamp_numbers,
@@ -42,6 +44,7 @@ from aot.ops.linear import (
     output_dims,
     packed,
     quantize_weights,
+    rescale_filters,
 )
 from aot.ops.single import limit
 from aot.ops.window import Window, from_nhwc, read_window, to_nhwc
@@ -56,6 +59,9 @@ class Conv2d(Op):
     clamp: Clamp = NO_CLAMP
 
     name: ClassVar[str] = "conv2d"
+    linear: ClassVar[bool] = True
+    output_axis: ClassVar[int] = 0
+    short: ClassVar[bool] = False
     onnx: ClassVar[tuple[str, ...]] = ("Conv",)
 
     @classmethod
@@ -114,15 +120,29 @@ class Conv2d(Op):
     def reference(self, *x: Array) -> Array:
         return apply_clamp(self._sums(x[0], x[1], 0.0) + x[2], self.clamp)
 
-    def quantize_constants(self, inputs: tuple[Value, ...], output: Value, mean: Array,
-                           weights: str = "s8") -> tuple[Value, ...]:
+    def quantize_constants(self, inputs: tuple[Value, ...], output: Value,
+                           form: WeightForm = PLAIN) -> tuple[Value, ...]:
         x, w, b = inputs
-        return quantize_weights(x, w, b, output, 0, lambda e: self._mean(e, mean), weights)
+        return quantize_weights(self, x, w, b, output, form)
 
-    def _mean(self, weights: Array, mean: Array) -> Array:
-        """Mean output per channel for inputs with these channel means; what padding does at the border is left out."""
-        rows = weights.sum(axis=(1, 2)).reshape(self.groups, -1, weights.shape[3])
-        return np.asarray(np.einsum("goi,gi->go", rows, mean.reshape(self.groups, -1)).reshape(-1))
+    def columns(self, x: Array, fill: float) -> Array:
+        patches = self.window.patches(x, fill)
+        split = patches.reshape(-1, *self.window.kernel, self.groups, x.shape[3] // self.groups)
+        return np.asarray(split.transpose(3, 0, 1, 2, 4).reshape(self.groups, len(split), -1))
+
+    def filters(self, weights: Array, channels: int) -> Array:
+        """[groups, outputs of a group, KH * KW * inputs of a group]."""
+        return weights.reshape(self.groups, weights.shape[0] // self.groups, -1)
+
+    def weights(self, filters: Array, shape: Shape) -> Array:
+        """[O, KH, KW, inputs of a group]."""
+        return filters.reshape(shape)
+
+    def rescale(self, constants: tuple[Array | None, ...], before: Array | None,
+                after: Array | None) -> tuple[Array | None, ...]:
+        taps = self.window.kernel[0] * self.window.kernel[1]
+        return rescale_filters(self, constants, None if before is None else
+                               np.tile(before.reshape(self.groups, -1), (1, taps)), after)
 
     def bias(self, site: Site) -> Array:
         """Bias per output channel with the input's zero point folded in."""

@@ -12,6 +12,7 @@ from aot.ir import Array, TensorType, Value
 from aot.numerics import Multipliers, assert_int32
 from aot.ops.base import (
     NO_CLAMP,
+    PLAIN,
     Case,
     Clamp,
     Op,
@@ -20,6 +21,7 @@ from aot.ops.base import (
     Shape,
     Site,
     Strip,
+    WeightForm,
     apply_clamp,
     clamp_limits,
     clamp_numbers,
@@ -37,6 +39,7 @@ from aot.ops.linear import (
     output_dims,
     packed,
     quantize_weights,
+    rescale_filters,
 )
 from aot.ops.single import limit
 from aot.ops.window import Window
@@ -53,6 +56,10 @@ class DepthwiseConv2d(Op):
     clamp: Clamp = NO_CLAMP
 
     name: ClassVar[str] = "depthwise_conv2d"
+    linear: ClassVar[bool] = True
+    channelwise: ClassVar[bool] = True
+    output_axis: ClassVar[int] = 2
+    short: ClassVar[bool] = False
 
     def infer(self, types: tuple[TensorType, ...]) -> Shape:
         n, height, width, _ = types[0].shape
@@ -77,11 +84,27 @@ class DepthwiseConv2d(Op):
     def reference(self, *x: Array) -> Array:
         return apply_clamp(self._sums(x[0], x[1], 0.0) + x[2], self.clamp).astype(np.float32)
 
-    def quantize_constants(self, inputs: tuple[Value, ...], output: Value, mean: Array,
-                           weights: str = "s8") -> tuple[Value, ...]:
+    def quantize_constants(self, inputs: tuple[Value, ...], output: Value,
+                           form: WeightForm = PLAIN) -> tuple[Value, ...]:
         x, w, b = inputs
-        means = np.repeat(mean, w.type.shape[2] // mean.size)
-        return quantize_weights(x, w, b, output, 2, lambda e: e.sum(axis=(0, 1)) * means, weights)
+        return quantize_weights(self, x, w, b, output, form)
+
+    def columns(self, x: Array, fill: float) -> Array:
+        taps = self.window.kernel[0] * self.window.kernel[1]
+        return np.asarray(self.window.patches(x, fill).reshape(-1, taps, x.shape[3]).transpose(2, 0, 1))
+
+    def filters(self, weights: Array, channels: int) -> Array:
+        """[C, M, KH * KW]."""
+        kh, kw, outputs = weights.shape
+        return weights.reshape(kh * kw, channels, outputs // channels).transpose(1, 2, 0)
+
+    def weights(self, filters: Array, shape: Shape) -> Array:
+        """[KH, KW, C * M]."""
+        return filters.transpose(2, 0, 1).reshape(shape)
+
+    def rescale(self, constants: tuple[Array | None, ...], before: Array | None,
+                after: Array | None) -> tuple[Array | None, ...]:
+        return rescale_filters(self, constants, None if before is None else before[:, None], after)
 
     def bias(self, site: Site) -> Array:
         """Bias per output channel with the input's zero point folded in."""

@@ -12,7 +12,20 @@ from aot.builder import Builder
 from aot.errors import AotError
 from aot.ir import Array, TensorType, Value
 from aot.numerics import Multipliers, assert_int32
-from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Shape, Site, apply_clamp, clamp_limits, clamp_numbers
+from aot.ops.base import (
+    NO_CLAMP,
+    PLAIN,
+    Case,
+    Clamp,
+    OnnxNode,
+    Op,
+    Shape,
+    Site,
+    WeightForm,
+    apply_clamp,
+    clamp_limits,
+    clamp_numbers,
+)
 from aot.ops.linear import (
     accumulator_bound,
     balanced_reach,
@@ -27,6 +40,7 @@ from aot.ops.linear import (
     output_dims,
     packed,
     quantize_weights,
+    rescale_filters,
 )
 from aot.ops.single import limit
 from aot.ops.transpose import Transpose
@@ -39,6 +53,9 @@ class FullyConnected(Op):
     clamp: Clamp = NO_CLAMP
 
     name: ClassVar[str] = "fully_connected"
+    linear: ClassVar[bool] = True
+    output_axis: ClassVar[int] = 0
+    short: ClassVar[bool] = True
     onnx: ClassVar[tuple[str, ...]] = ("Gemm", "MatMul")
 
     @classmethod
@@ -82,10 +99,25 @@ class FullyConnected(Op):
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused by its name later
             return apply_clamp(x[0] @ x[1].T + x[2], self.clamp)
 
-    def quantize_constants(self, inputs: tuple[Value, ...], output: Value, mean: Array,
-                           weights: str = "s8") -> tuple[Value, ...]:
+    def quantize_constants(self, inputs: tuple[Value, ...], output: Value,
+                           form: WeightForm = PLAIN) -> tuple[Value, ...]:
         x, w, b = inputs
-        return quantize_weights(x, w, b, output, 0, lambda e: e @ mean, weights)
+        return quantize_weights(self, x, w, b, output, form)
+
+    def columns(self, x: Array, fill: float) -> Array:
+        return x.reshape(1, -1, x.shape[-1])
+
+    def filters(self, weights: Array, channels: int) -> Array:
+        """[1, O, I]."""
+        return weights[None]
+
+    def weights(self, filters: Array, shape: Shape) -> Array:
+        """[O, I]."""
+        return filters.reshape(shape)
+
+    def rescale(self, constants: tuple[Array | None, ...], before: Array | None,
+                after: Array | None) -> tuple[Array | None, ...]:
+        return rescale_filters(self, constants, None if before is None else before[None], after)
 
     def bias(self, site: Site) -> Array:
         """Bias per output channel with the input's zero point folded in."""

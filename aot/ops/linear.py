@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -13,51 +13,132 @@ from aot.numerics import (
     INT32_MAX,
     WEIGHT_LIMITS,
     Multipliers,
-    dequantize,
     multipliers,
-    quantize,
     requantize,
     round_half_up,
     span,
 )
-from aot.ops.base import Clamp, Site, clamp_limits
+from aot.ops.base import Clamp, Moments, Site, WeightForm, clamp_limits
+
+#: How much of the covariance between inputs is ignored, at least; more where few columns were seen.
+DAMPING = 0.01
 
 
-def quantize_weights(x: Value, w: Value, b: Value, y: Value, axis: int,
-                     mean_output: Callable[[Array], Array], format: str = "s8") -> tuple[Value, Value, Value]:
+class Filters(Protocol):
+    """A linear operator: its weights as filters, [groups, outputs of a group, depth], and back."""
+
+    #: The axis of the weights which counts outputs.
+    output_axis: ClassVar[int]
+    #: Whether its kernels read multipliers of 16 bits.
+    short: ClassVar[bool]
+
+    def filters(self, weights: Array, channels: int) -> Array:
+        """Filters for so many input channels; read in order, they are those of the output channels."""
+
+    def weights(self, filters: Array, shape: tuple[int, ...]) -> Array:
+        """The reverse of :meth:`filters`, for weights of that shape."""
+
+
+def quantize_weights(op: Filters, x: Value, w: Value, b: Value, y: Value,
+                     form: WeightForm) -> tuple[Value, Value, Value]:
     """Float weights and bias to integers of a format (symmetric, one scale per output channel) and int32.
 
-    ``mean_output`` gives the mean output per channel for weights like these (without bias); what rounding the weights
-    shifts it by is taken out of the bias. Source: Nagel et al., "Data-Free Quantization Through Weight Equalization
-    and Bias Correction", section 4.2.
+    Moments of what the filters meet tell how to round them, and what the network before has shifted and rounding the
+    weights shifts on average, which is taken out of the bias. Source of the latter: Nagel et al., "Data-Free
+    Quantization Through Weight Equalization and Bias Correction", section 4.2.
 
-    A channel's scale is the finest that holds its weights in [-127, 127] (int8), but not so fine that its bias would
-    leave 2**29 or its multiplier would have fewer than 16 bits: such a channel contributes less than 2**-9 of an output
-    step per input, so nothing visible is lost. With 16-bit inputs it is not so fine either that a sum could leave 32
-    bits.
-
-    Weights that come with a quantization of one scale ask for one scale in all channels, no finer than that.
+    A channel's scale is the finest that holds its weights in [-127, 127], but not so fine that its bias would leave
+    2**29 or its multiplier would have fewer than 16 bits: such a channel contributes less than 2**-9 of an output
+    step per input, so nothing visible is lost. It is a little coarser
+    still where :func:`short_multipliers` are wanted. With 16-bit inputs it is not so fine either that a sum could
+    leave 32 bits.
     """
     assert w.data is not None and b.data is not None
-    others = tuple(i for i in range(w.data.ndim) if i != axis)
-    largest = np.abs(w.data).max(axis=others, initial=0).astype(np.float64)
-    bias = np.abs(b.data).astype(np.float64)
-    limit = WEIGHT_LIMITS[format]
-    if format == "s4":
-        largest = _least_error(w.data, axis, limit)
-    scale = np.maximum.reduce([largest / limit, _provable(x, w.data, bias, axis), bias / (x.scale * 2.0**29),
+    filters = op.filters(w.data.astype(np.float64), x.type.shape[-1])
+    largest = np.abs(filters).max(axis=2, initial=0).reshape(-1)
+    bias = b.data.astype(np.float64)
+    limit = WEIGHT_LIMITS[form.format]
+    if form.format == "s4":
+        largest = _least_error(w.data, op.output_axis, limit)
+    scale = np.maximum.reduce([largest / limit, _provable(x, w.data, np.abs(bias), op.output_axis),
+                               np.abs(bias) / (x.scale * 2.0**29),
                                np.full_like(largest, y.scale / x.scale * 2.0**-17)])
     scale = np.maximum(scale, np.finfo(np.float32).tiny)
-    if w.type.quant is not None:
-        scale = np.full_like(scale, max(float(scale.max()), w.scale))
-    quant = Quant(tuple(float(s) for s in scale), 0, axis)
-    weights = quantize(w.data, quant, -limit, limit).astype(FORMATS[format])
-    error = dequantize(weights, quant).astype(np.float64) - w.data
-    corrected = b.data.astype(np.float64) - mean_output(error)
-    biases = round_half_up(corrected / (x.scale * scale))
+    if not form.per_channel:
+        scale = np.full_like(scale, scale.max(initial=0.0))
+    if op.short and x.type.format == "s8":
+        scale = short_multipliers(scale, x.scale / y.scale)
+    steps = scale.reshape(filters.shape[:2])
+    # 16-bit inputs leave no room for sums that grow while weights are rounded, nor do 16-bit weights gain from it
+    learned = form.moments if x.type.format == "s8" else None
+    whole = round_filters(filters / steps[..., None], learned, limit)
+    if form.moments is not None:
+        bias = bias + (np.einsum("god,gd->go", filters, form.moments.expected)
+                       - steps * np.einsum("god,gd->go", whole, form.moments.actual)).reshape(-1)
+    quant = Quant(tuple(float(s) for s in scale), 0, op.output_axis)
+    biases = round_half_up(bias / (x.scale * scale))
     bias_quant = Quant(tuple(float(s) for s in x.scale * scale), 0, 0)
-    return (x, Value(w.name, TensorType(format, w.type.shape, quant), weights),
+    return (x, Value(w.name, TensorType(form.format, w.type.shape, quant),
+                     op.weights(whole, w.type.shape).astype(FORMATS[form.format])),
             Value(b.name, TensorType("s32", b.type.shape, bias_quant), biases.astype(np.int32)))
+
+
+def round_filters(filters: Array, moments: Moments | None, largest: int = 127) -> Array:
+    """Filters in units of their steps, [groups, outputs, depth], to integers in [-largest, largest].
+
+    Weight by weight, what rounding one of them changes in the output is made good by those that follow, as far as
+    their inputs go together. Source: Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative
+    Pre-trained Transformers", section 3 (after Hassibi and Stork, "Optimal Brain Surgeon").
+    """
+    if moments is None or moments.second is None:
+        return np.clip(round_half_up(filters), -largest, largest)
+    depth = filters.shape[2]
+    spread = np.einsum("gdd->gd", moments.second)
+    floor = np.maximum(DAMPING * spread.mean(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    doubt = depth / (depth + moments.columns)
+    second = (1.0 - doubt) * moments.second + np.einsum("gd,de->gde", doubt * spread + floor, np.eye(depth))
+    # the upper Cholesky factor of the inverse: row i tells how an error of weight i is spread over those behind it
+    upper = np.linalg.cholesky(np.linalg.inv(second)).transpose(0, 2, 1)
+    rest = filters.copy()
+    whole = np.empty_like(rest)
+    for i in range(depth):
+        whole[..., i] = np.clip(round_half_up(rest[..., i]), -largest, largest)
+        error = (rest[..., i] - whole[..., i]) / upper[:, None, i, i]
+        rest[..., i + 1:] -= error[..., None] * upper[:, None, i, i + 1:]
+    return whole.astype(np.int64)
+
+
+def rescale_filters(op: Filters, constants: tuple[Array | None, ...],
+                    before: Array | None, after: Array | None) -> tuple[Array | None, ...]:
+    """Weights and bias for inputs ``before`` times as large and outputs ``after`` times.
+
+    ``before`` has the shape [groups, depth] of the filters, ``after`` [outputs].
+    """
+    x, w, b = constants
+    assert w is not None and b is not None
+    bias = b.astype(np.float64)
+    filters = op.filters(w.astype(np.float64), len(bias) if before is None else before.size)
+    if before is not None:
+        filters = filters / before[:, None, :]
+    if after is not None:
+        filters, bias = filters * after.reshape(*filters.shape[:2], 1), bias * after
+    return x, op.weights(filters, w.shape), bias
+
+
+def short_multipliers(scale: Array, ratio: float) -> Array:
+    """Weight scales, raised so that the multipliers ``scale * ratio`` have few bits and are exact all the same.
+
+    All are whole multiples of one power of two, at most 2**15 - 1 of it. What this adds to a channel's step is below
+    2**-14 of the largest channel's, so it is lost in the rounding of weights.
+    """
+    exact = scale * ratio * 2.0**32
+    largest = float(exact.max(initial=0))
+    if not 2.0**17 < largest < 2.0**31:
+        return scale
+    step = 2.0 ** (int(largest).bit_length() - 15)
+    if np.ceil(largest / step) > INT16_MAX:
+        step *= 2.0
+    return np.asarray(np.ceil(exact / step) * step / (ratio * 2.0**32))
 
 
 def _provable(x: Value, w: Array, bias: Array, axis: int) -> Array:

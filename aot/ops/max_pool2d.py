@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from aot.builder import Builder
+from aot.costs import Work
 from aot.ir import Array, TensorType
 from aot.numerics import LIMITS
 from aot.ops.base import Case, OnnxNode, Op, Rows, Shape, Site, Strip
@@ -34,6 +35,9 @@ class MaxPool2d(Op):
     def infer(self, types: tuple[TensorType, ...]) -> Shape:
         n, height, width, channels = types[0].shape
         return (n, *self.window.output(height, width), channels)
+
+    def carries(self, inputs: tuple[TensorType, ...], output: TensorType) -> bool:
+        return True
 
     def reference(self, *x: Array) -> Array:
         return np.asarray(self.window.patches(x[0], -np.inf).max(axis=(3, 4)))
@@ -64,6 +68,10 @@ class MaxPool2d(Op):
     def strip(self, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows) -> Strip | None:
         found = self.window.strip(inputs[0].shape[1], rows)
         return None if found is None else Strip(replace(self, window=found[0]), (found[1],))
+
+    def work(self, site: Site) -> Work:
+        size = site.output.type.size
+        return {"layer": 1, "places": size * self.window.kernel[0] * self.window.kernel[1], "outputs": size}
 
     def dims(self, site: Site) -> dict[str, int]:
         lowest = {} if site.format == "f32" else {"LOWEST": self._lowest(site)}

@@ -59,6 +59,9 @@ class Pad(Op):
     def _pad(self, x: Array, value: float) -> Array:
         return np.pad(x, tuple(zip(self.before, self.after, strict=True)), constant_values=value)
 
+    def carries(self, inputs: tuple[TensorType, ...], output: TensorType) -> bool:
+        return self.value == 0.0 and self.before[-1] == self.after[-1] == 0
+
     def reference(self, *x: Array) -> Array:
         return self._pad(x[0], self.value)
 

@@ -55,6 +55,9 @@ class Slice(Op):
             x = np.take(x, start + step * np.arange(count), axis=axis)
         return x
 
+    def carries(self, inputs: tuple[TensorType, ...], output: TensorType) -> bool:
+        return self.counts[-1:] == inputs[0].shape[-1:] and self.steps[-1:] == (1,)
+
     def reference(self, *x: Array) -> Array:
         return self._take(x[0])
 

@@ -58,6 +58,9 @@ class Softmax(Op):
         e = np.exp(x[0].astype(np.float64) - x[0].max(axis=-1, keepdims=True))
         return np.asarray(e / e.sum(axis=-1, keepdims=True), np.float32)
 
+    def judges_input(self) -> bool:
+        return True
+
     def output_quant(self, low: float, high: float, format: str) -> Quant:
         return OUTPUT[format]
 

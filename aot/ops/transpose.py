@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from aot.builder import Builder
 from aot.errors import AotError
 from aot.ir import Array, TensorType
-from aot.ops.base import Case, OnnxNode, Op, Shape, Site
+from aot.ops.base import Case, OnnxNode, Op, Rows, Shape, Site, Strip
 from aot.ops.reshape import Reshape
 from aot.ops.strided import Loops, collapse, row_major
 
 
 @dataclass(frozen=True)
 class Transpose(Op):
-    """Axis i of the output is axis ``perm[i]`` of the input."""
+    """Axis i of the output is axis ``perm[i]`` of the input; of axis 1 there may be some ``rows`` only."""
 
     perm: tuple[int, ...]
+    rows: Rows | None = None
 
     name: ClassVar[str] = "transpose"
     onnx: ClassVar[tuple[str, ...]] = ("Transpose", "DepthToSpace", "SpaceToDepth")
@@ -35,26 +36,40 @@ class Transpose(Op):
         return (b.add(cls(perm), [node.inputs[0]], node.outputs[0]),)
 
     def infer(self, types: tuple[TensorType, ...]) -> Shape:
-        return tuple(types[0].shape[p] for p in self.perm)
+        shape = [types[0].shape[p] for p in self.perm]
+        if self.rows is not None:
+            shape[1] = self.rows[1] - self.rows[0]
+        return tuple(shape)
+
+    def carries(self, inputs: tuple[TensorType, ...], output: TensorType) -> bool:
+        return self.perm[-1:] == (len(self.perm) - 1,)
 
     def reference(self, *x: Array) -> Array:
-        return x[0].transpose(self.perm)
+        y = x[0].transpose(self.perm)
+        return y if self.rows is None else y[:, slice(*self.rows)]
 
     def simulate(self, site: Site, *x: Array) -> Array:
-        return x[0].transpose(self.perm)
+        return self.reference(*x)
+
+    def strip(self, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows) -> Strip | None:
+        return Strip(replace(self, rows=rows), (None,))
 
     def _loops(self, site: Site) -> Loops:
         strides = row_major(site.inputs[0].type.shape)
         return collapse(site.output.type.shape, (tuple(strides[p] for p in self.perm),))
 
     def dims(self, site: Site) -> dict[str, int]:
-        return self._loops(site).dims(("IN",))
+        dims = self._loops(site).dims(("IN",))
+        if self.rows is not None:
+            dims["FIRST"] = self.rows[0] * row_major(site.inputs[0].type.shape)[self.perm[1]]
+        return dims
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
         yield Case(cls((0, 2, 3, 1)), ((1, 3, 4, 5),), {})
         yield Case(cls((2, 0, 1)), ((3, 1, 5),), {})
         yield Case(cls((3, 1, 2, 0)), ((2, 3, 4, 5),), {})
+        yield Case(cls((0, 2, 3, 1), (1, 4)), ((1, 3, 5, 2),), {})
 
 
 def _blocks(node: OnnxNode, b: Builder) -> str:

@@ -147,9 +147,15 @@ class Unary(Op):
         low, high = self.params
         return (None if low == -np.inf else low, None if high == np.inf else high)
 
+    def carries(self, inputs: tuple[TensorType, ...], output: TensorType) -> bool:
+        return self.function == "clip" and self.params[0] in (0.0, -np.inf)
+
     def reference(self, *x: Array) -> Array:
         with np.errstate(all="ignore"):
             return np.asarray(FUNCTIONS[self.function](x[0].astype(np.float64), *self.params)).astype(np.float32)
+
+    def judges_input(self) -> bool:
+        return self.function != "clip"
 
     def output_quant(self, low: float, high: float, format: str) -> Quant:
         return affine(*_BOUNDED.get(self.function, (low, high)), format)

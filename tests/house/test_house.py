@@ -10,7 +10,7 @@ import pytest
 
 from aot.ir import FORMATS
 from aot.kernels import KERNELS
-from aot.ops import OPS
+from aot.ops import OPS, PARTS
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = {".ci", "aot", "docs", "examples", "runtime_c", "templates", "tests"}
@@ -71,7 +71,7 @@ def test_files_are_short() -> None:
 
 
 def test_every_operator_has_its_template_and_file() -> None:
-    for op in OPS:
+    for op in (*OPS, *PARTS):
         assert (ROOT / "templates" / f"{op.name}.c.j2").is_file(), op.name
         assert op.__module__ == f"aot.ops.{op.name}"
 
@@ -81,7 +81,7 @@ def test_every_template_is_used() -> None:
     texts = {f.name: f.read_text(encoding="utf-8") for f in (ROOT / "templates").iterdir()}
     emit = (ROOT / "aot" / "emit.py").read_text(encoding="utf-8")
     kernels = sorted((ROOT / "aot" / "kernels").glob("*.py"))
-    operators = {f"{kernel.name}.c.j2" for kernel in (*OPS, *KERNELS)}
+    operators = {f"{kernel.name}.c.j2" for kernel in (*OPS, *PARTS, *KERNELS)}
     for name in texts:
         shared = any(f'"{name.removesuffix(".c.j2")}"' in f.read_text(encoding="utf-8") for f in kernels)
         op, _, variant = name.removesuffix(".c.j2").partition(".")
@@ -95,7 +95,7 @@ def test_every_template_is_used() -> None:
 def test_kernels_use_no_heap_no_stdio_no_float() -> None:
     """Templates of operators and the headers they include; what computes in float, self-test and bench stand apart."""
     forbidden = re.compile(r"\b(malloc|calloc|realloc|free|printf|float|double|stdio|stdlib)\b")
-    kernels = [ROOT / "templates" / f"{kernel.name}.c.j2" for kernel in (*OPS, *KERNELS)]
+    kernels = [ROOT / "templates" / f"{kernel.name}.c.j2" for kernel in (*OPS, *PARTS, *KERNELS)]
     kernels += sorted(f for f in (ROOT / "runtime_c").glob("*.h") if f.name != "aot_float.h")
     for file in kernels:
         code = re.sub(r"/\*.*?\*/|\{#.*?#\}|//[^\n]*", "", file.read_text(encoding="utf-8"), flags=re.DOTALL)

@@ -50,7 +50,7 @@ class Scaled:
     formats: Formats = INT8
 
     def calibration(self, graph: Graph) -> Calibration:
-        """Ranges and means of the graph with just this operator."""
+        """Ranges of the graph with just this operator."""
         rng = np.random.default_rng(self.seed)
         ranges = dict(zip(graph.inputs, self.ranges, strict=True))
         outputs: list[Array] = []
@@ -61,8 +61,7 @@ class Scaled:
         seen = np.nan_to_num(np.concatenate([y.reshape(-1) for y in outputs]).astype(np.float64),
                              posinf=1e6, neginf=-1e6)
         ranges[graph.outputs[0]] = Range(float(seen.min()) * self.stretch[0], float(seen.max()) * self.stretch[1])
-        means = {n: np.full(graph.values[n].type.shape[-1:], (r.low + r.high) / 2) for n, r in ranges.items()}
-        return Calibration(ranges, means, 3, "minmax")
+        return Calibration(ranges, 3, "minmax")
 
 
 @st.composite

@@ -9,6 +9,6 @@ extern const uint32_t digits_cnn_depthwise_conv2d_2_filters[40];
 extern const uint32_t digits_cnn_conv2d_3_stream[96];
 extern const uint32_t digits_cnn_depthwise_conv2d_5_filters[120];
 extern const uint32_t digits_cnn_conv2d_6_stream[384];
-extern const uint32_t digits_cnn_fully_connected_8_stream[168];
+extern const uint32_t digits_cnn_fully_connected_8_stream[162];
 extern const uint16_t digits_cnn_softmax_9_exponentials[256];
 #endif

@@ -87,8 +87,8 @@ const int8_t mixed_formats_fully_connected_7_weights[240] = {
     -27, -20, -9, 71, -67, 78,
 };
 const int32_t mixed_formats_fully_connected_7_bias[5] = {
-    12109, 45928, -3424, -27440, -9792,
+    12108, 45927, -3423, -27440, -9793,
 };
 const int32_t mixed_formats_fully_connected_7_multipliers[5] = {
-    37126804, 30841449, 37837113, 44473577, 48079710,
+    37128192, 30842880, 37838848, 44474368, 48080896,
 };

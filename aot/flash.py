@@ -1,0 +1,174 @@
+"""Bytes of flash by estimate, and the goal of each layer with which a network fits a budget.
+
+Constants are exact; bytes of code are those of ``costs.CODE``. Where a budget must hold, the share is added by which a
+measured network exceeded them (docs/costs.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from aot import costs
+from aot.errors import AotError
+from aot.ir import Graph
+from aot.kernels import Candidate, choose, judge
+from aot.kernels.base import Kernel
+from aot.ops.base import Site
+from aot.program import Program, lower, sameness
+from aot.targets import Isa
+
+#: From fast to small.
+GOALS = ("speed", "balanced", "size")
+
+
+@dataclass(frozen=True)
+class Flash:
+    """Bytes of constants, and those of code, more probably less than more."""
+
+    constants: int
+    code: int
+
+    @property
+    def total(self) -> int:
+        """Bytes in all."""
+        return self.constants + self.code
+
+
+def code_bytes(uses: Iterable[tuple[Kernel, Site]], calls: int, isa: str, goal: str) -> int:
+    """Code of functions, each a kernel at a site, and of so many calls; compiled for a goal."""
+    start, call, _ = costs.code("", isa, goal)
+    total, kernels, shapes = start + call * calls, set(), set()
+    for kernel, site in uses:
+        common, own, shape = costs.code(kernel.name, isa, goal)
+        family = (kernel.name, kernel.variant(site))
+        total += own + (0 if family in kernels else common)
+        kernels.add(family)
+        shared = kernel.shared(site)
+        if shared is not None and shared.name not in shapes:
+            shapes.add(shared.name)
+            total += shape
+    return total
+
+
+def program_flash(program: Program, goal: str) -> Flash:
+    """What a program needs."""
+    return Flash(sum(d.nbytes for d in program.constants.values()), safe(program_code(program, goal), goal))
+
+
+def safe(code: int, goal: str) -> int:
+    """An estimate of code, raised to what it may be."""
+    return round(code * (1 + costs.MARGIN[goal]))
+
+
+def program_code(program: Program, goal: str) -> int:
+    """Estimated bytes of a program's code."""
+    isa = next((s.site.isa.name for s in program.steps), "")
+    return code_bytes(((s.kernel, s.site) for s in program.functions), len(program.steps), isa, goal)
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """Nodes that call one function: their outputs, and what its kernel would be for each goal, with instructions."""
+
+    outputs: tuple[str, ...]
+    options: tuple[tuple[str, Site, Candidate], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Choice:
+    """An option for each layer, what they need, and the instructions of all calls."""
+
+    picks: tuple[int, ...]
+    flash: Flash
+    instructions: float
+
+
+def fitted(graph: Graph, isa: Isa, goal: str, budget: int) -> tuple[Graph, str]:
+    """The graph with goals of nodes that make it fit a budget in bytes, and the goal to compile it for.
+
+    The step is taken again and again that saves most bytes for an instruction more: one layer, or all with one kernel,
+    with the kernel of a smaller goal. That is done for the user's goal and for each smaller one of the whole network;
+    the fastest of what fits is taken. An AotError says what is needed if nothing does.
+    """
+    found = []
+    for whole in GOALS[GOALS.index(goal):]:
+        layers = _layers(graph, isa, whole)
+        found.append((_Chooser(layers, isa.name, whole).fit(budget), layers, whole))
+    fitting = [f for f in found if f[0].flash.total <= budget]
+    if not fitting:
+        raise refusal(min((made.flash for made, _, _ in found), key=lambda f: f.total), budget)
+    made, layers, whole = min(fitting, key=lambda f: f[0].instructions)
+    goals = {o: layer.options[k][0] for layer, k in zip(layers, made.picks, strict=True) for o in layer.outputs}
+    nodes = tuple(replace(n, goal=g) if (g := goals.get(n.output, whole)) != whole else n for n in graph.nodes)
+    return replace(graph, nodes=nodes), whole
+
+
+def refusal(need: Flash, budget: int) -> AotError:
+    """What is said when the budget is too small."""
+    return AotError(f"the network needs {need.total} bytes of flash, {need.constants} for weights and tables and an "
+                    f"estimated {need.code} for code, the budget is {budget}",
+                    "raise --flash, or use a smaller network")
+
+
+def _layers(graph: Graph, isa: Isa, goal: str) -> list[_Layer]:
+    """The layers of the program, with their kernels for the goal and for smaller ones; the same only once."""
+    program = lower(graph, isa, goal)
+    outputs: dict[object, list[str]] = {}
+    for step in program.steps:
+        outputs.setdefault(sameness(step.site), []).append(step.site.output.name)
+    layers = []
+    for step in program.functions:
+        options: dict[object, tuple[str, Site, Candidate]] = {}
+        for smaller in GOALS[GOALS.index(goal):]:
+            site = replace(step.site, goal=smaller)
+            made = judge(choose(site), site)
+            options.setdefault((made.kernel.name, made.constants), (smaller, site, made))
+        layers.append(_Layer(tuple(outputs[sameness(step.site)]), tuple(options.values())))
+    return layers
+
+
+class _Chooser:
+    """Searches an option for each layer."""
+
+    def __init__(self, layers: list[_Layer], isa: str, goal: str) -> None:
+        self.layers, self.isa, self.goal = layers, isa, goal
+
+    def fit(self, budget: int) -> _Choice:
+        """The first choice that fits, without steps that it does not need any more; or the smallest one tried."""
+        now = self._choice((0,) * len(self.layers))
+        while now.flash.total > budget:
+            smaller = [c for c in self._steps(now) if c.flash.total < now.flash.total]
+            if not smaller:
+                break
+            now = max(smaller, key=lambda c: (now.flash.total - c.flash.total)
+                      / max(c.instructions - now.instructions, 1.0))
+        return self._relaxed(now, budget)
+
+    def _relaxed(self, now: _Choice, budget: int) -> _Choice:
+        """With faster options of single layers, as long as they fit, those first that save most."""
+        while now.flash.total <= budget:
+            faster = [c for i, k in enumerate(now.picks) for other in range(k)
+                      if (c := self._choice((*now.picks[:i], other, *now.picks[i + 1:]))).flash.total <= budget
+                      and c.instructions < now.instructions]
+            if not faster:
+                break
+            now = min(faster, key=lambda c: c.instructions)
+        return now
+
+    def _steps(self, now: _Choice) -> list[_Choice]:
+        """A step further: one layer, all with the same kernel, or all."""
+        groups: dict[str, set[int]] = {}
+        for i, (layer, k) in enumerate(zip(self.layers, now.picks, strict=True)):
+            if k + 1 < len(layer.options):
+                for group in (f"layer {i}", layer.options[k][2].kernel.name, "all"):
+                    groups.setdefault(group, set()).add(i)
+        return [self._choice(tuple(k + (i in group) for i, k in enumerate(now.picks))) for group in groups.values()]
+
+    def _choice(self, picks: tuple[int, ...]) -> _Choice:
+        chosen = [(layer, *layer.options[k]) for layer, k in zip(self.layers, picks, strict=True)]
+        calls = sum(len(layer.outputs) for layer in self.layers)
+        constants = sum(made.constants for _, _, _, made in chosen)
+        code = code_bytes(((made.kernel, site) for _, _, site, made in chosen), calls, self.isa, self.goal)
+        return _Choice(picks, Flash(constants, safe(code, self.goal)),
+                       sum(len(layer.outputs) * made.instructions for layer, _, _, made in chosen))

@@ -1,0 +1,144 @@
+"""What sample data shows: extremes and rows of values of the float graph, and moments of what its layers read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from aot.errors import AotError
+from aot.interpret import site, walk_float
+from aot.ir import Array, Graph, Node, Value
+from aot.numerics import stored
+from aot.ops.base import Moments
+
+#: About this many elements of each tensor are kept per sample, in whole rows (all channels at one place).
+KEPT_PER_SAMPLE = 4096
+#: Multiply-accumulates, and samples, that learning the rounding of weights may take.
+MOST_MACS, FEWEST_SAMPLES, MOST_SAMPLES = 400_000_000, 16, 64
+#: Columns of one group that moments are taken from, in all samples together, and the longest column.
+MOST_COLUMNS, LONGEST_COLUMN = 4096, 4096
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Of every value computed at run time, by name: extremes per channel (index of the last axis), and kept rows.
+
+    ``low`` and ``high`` have shape [channels], ``rows`` [rows, channels]; ``samples`` is how many were seen.
+    """
+
+    low: Mapping[str, Array]
+    high: Mapping[str, Array]
+    rows: Mapping[str, Array]
+    samples: int
+
+    def scaled(self, factors: Mapping[str, Array]) -> Observations:
+        """The same of a graph whose values are larger by a positive factor for each channel."""
+        def times(data: Mapping[str, Array]) -> dict[str, Array]:
+            return {n: a * factors[n] if n in factors else a for n, a in data.items()}
+        return replace(self, low=times(self.low), high=times(self.high), rows=times(self.rows))
+
+
+def observe(graph: Graph, samples: Iterable[Mapping[str, Array]],
+            progress: Callable[[], None] | None = None) -> Observations:
+    """Run the float graph on every sample (inputs by name, in the model's shapes)."""
+    low: dict[str, Array] = {}
+    high: dict[str, Array] = {}
+    kept: dict[str, list[Array]] = {}
+    count = 0
+
+    def see(name: str, data: Array) -> None:
+        rows = data.reshape(-1, data.shape[-1] if data.ndim else 1)
+        smallest, largest = rows.min(axis=0), rows.max(axis=0)
+        if not (np.isfinite(smallest).all() and np.isfinite(largest).all()):
+            raise AotError(f"sample {count} makes {name!r} reach {smallest.min()} .. {largest.max()}",
+                           "the data is in another range than the model expects, or the model overflows", name)
+        low[name] = np.minimum(smallest, low.get(name, smallest))
+        high[name] = np.maximum(largest, high.get(name, largest))
+        step = -(-data.size // KEPT_PER_SAMPLE)
+        kept.setdefault(name, []).append(rows[count % step::step])
+
+    for sample in samples:
+        for name, data in sample.items():
+            see(name, data)
+        for name, data in walk_float(graph, sample):
+            see(name, data)
+        count += 1
+        if progress is not None:
+            progress()
+    if not count:
+        raise AotError("there is no calibration sample", "give data with at least one sample; 100 or more are better")
+    return Observations(low, high, {n: np.concatenate(parts) for n, parts in kept.items()}, count)
+
+
+class Comparison:
+    """Some samples on their way through the float graph and, beside it, through the integer graph as it is made.
+
+    Inputs are given at once; :meth:`advance` takes the next node of both.
+    """
+
+    def __init__(self, graph: Graph, samples: Sequence[Mapping[str, Array]]) -> None:
+        self._float = [dict(s) for s in samples]
+        self._whole: list[dict[str, Array]] = [{} for _ in samples]
+        self._last = {i: node for node in graph.nodes for i in node.inputs}
+
+    def begin(self, value: Value) -> None:
+        """Quantize an input of the graph."""
+        for real, whole in zip(self._float, self._whole, strict=True):
+            whole[value.name] = _integers(real[value.name], value)
+
+    def convert(self, graph: Graph, node: Node, values: Mapping[str, Value]) -> None:
+        """Compute a node which only the integer graph has."""
+        where = site(replace(graph, values=values), node)
+        for whole in self._whole:
+            whole[node.output] = node.op.simulate(where, whole[node.inputs[0]])
+
+    def advance(self, graph: Graph, before: Node, after: Node, values: Mapping[str, Value]) -> None:
+        """Compute the outputs of a node in float and of what became of it in integers."""
+        where = site(replace(graph, values=values), after)
+        for real, whole in zip(self._float, self._whole, strict=True):
+            inputs = [graph.const(i) if graph.const(i) is not None else real[i] for i in before.inputs]
+            y = before.op.reference(*(np.asarray(x, np.float64) for x in inputs))
+            real[before.output] = np.asarray(y, np.float32)
+            data = {i: whole[i] if values[i].data is None else values[i].data for i in after.inputs}
+            whole[after.output] = after.op.simulate(where, *(np.asarray(data[i]) for i in after.inputs))
+            for name in before.inputs:
+                if self._last[name] is before and graph.const(name) is None:
+                    real.pop(name, None)
+                    whole.pop(name, None)
+
+    def moments(self, graph: Graph, node: Node, x: Value) -> Moments | None:
+        """Of the columns which the node's weights meet; None without samples."""
+        if not self._float or x.data is not None:
+            return None
+        count = len(self._float)
+        name = node.inputs[0]
+        real, whole = [], []
+        for i in range(count):
+            columns = node.op.columns(self._float[i][name], 0.0)
+            step = max(columns.shape[1] * count // MOST_COLUMNS, 1)
+            start = i % step
+            real.append(np.asarray(columns[:, start::step], np.float64).mean(axis=1))
+            # integers, so that every sum is exact whatever order a machine adds them in
+            whole.append(node.op.columns(self._whole[i][x.name].astype(np.float64) - x.zero, 0.0)[:, start::step])
+        seen = np.concatenate(whole, axis=1)
+        rows, depth = seen.shape[1:]
+        total = seen.sum(axis=1)
+        second = None
+        if depth <= LONGEST_COLUMN:
+            second = (np.matmul(seen.transpose(0, 2, 1), seen) * rows - total[:, :, None] * total[:, None, :]) / rows**2
+        return Moments(np.mean(real, axis=0), x.scale * np.mean([w.mean(axis=1) for w in whole], axis=0), second, rows)
+
+
+def _integers(x: Array, value: Value) -> Array:
+    return stored(x, value.type)
+
+
+def learning_samples(graph: Graph, samples: Iterable[Mapping[str, Array]]) -> tuple[Mapping[str, Array], ...]:
+    """Samples, evenly spread over all, that learning the rounding of weights can afford."""
+    values = graph.values
+    macs = sum(n.op.macs(tuple(values[i].type for i in n.inputs), values[n.output].type) for n in graph.nodes)
+    given = tuple(samples)
+    count = min(len(given), int(np.clip(MOST_MACS // max(macs, 1), FEWEST_SAMPLES, MOST_SAMPLES)))
+    return tuple(given[i * len(given) // count] for i in range(count))

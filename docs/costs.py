@@ -1,0 +1,281 @@
+"""Fit the tables of ``aot/costs.py`` to layers measured on emulated boards: ``make costs``.
+
+All models of ``make bench`` are compiled for boards and goals, where there is a choice also with the next best kernels.
+Each layer's instructions are counted, and for each kernel the prices of its kinds of work are found by least squares of
+the relative error, near the old ones where the layers do not tell. ``--refit`` takes what was measured last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench import Run, runs
+from tables import models_folder
+
+import aot
+from aot import costs, emulate
+from aot.compiler import Net
+from aot.emit import emit
+from aot.kernels import KERNELS, runner_up
+from aot.plan import plan
+from aot.program import Program, lower, sameness
+from aot.targets import OPTIMIZE_FLAGS, TARGETS
+
+ROOT = Path(__file__).parents[1]
+MEASURED = ROOT / "build" / "costs.json"
+TARGETS_MEASURED = ("cortex-m0", "cortex-m3", "cortex-m4", "cortex-m55", "rv32imc")
+MARK = "# --- fitted "
+#: How strongly prices stay near the old ones, against relative errors; and the share of those which is left at least.
+STIFFNESS = 1e-3
+LEAST = 0.2
+#: Bytes of code of the run function, and of each call in it.
+START, CALL = 60, 14
+Numbers = np.ndarray[Any, np.dtype[np.float64]]
+#: Instruction set and goal -> kernel -> bytes of code, as in costs.py.
+Code = dict[str, dict[str, tuple[int, int, int]]]
+SPECIAL = {kernel.name for kernel in KERNELS}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure or read, fit, write the two files; the answer is the exit status."""
+    parser = argparse.ArgumentParser(description="Fit aot/costs.py to layers measured on emulated boards.")
+    parser.add_argument("--refit", action="store_true", help="take what was measured last")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
+    options = parser.parse_args(words)
+    if not options.refit:
+        MEASURED.parent.mkdir(exist_ok=True)
+        MEASURED.write_text(json.dumps(measure(options.jobs)), encoding="utf-8")
+    programs = json.loads(MEASURED.read_text(encoding="utf-8"))
+    layers = [layer for program in programs for layer in program["layers"]]
+    prices = fit(layers)
+    code = fit_code(programs)
+    file = ROOT / "aot" / "costs.py"
+    before, _, rest = file.read_text(encoding="utf-8").partition(MARK)
+    _, _, after = rest.partition(MARK)
+    line = MARK + "-" * (118 - len(MARK))
+    tail = after.split("\n", 1)[1]
+    text = tables(prices, code) + margins(programs, code)
+    file.write_text(f"{before}{line}\n{text}{line}\n{tail}", encoding="utf-8")
+    (ROOT / "docs" / "costs.md").write_text(document(layers, programs, prices, code), encoding="utf-8")
+    return 0
+
+
+# --- measuring ---------------------------------------------------------------------------------------------------
+
+def measure(jobs: int) -> list[dict[str, Any]]:
+    """What every program's layers cost, and its bytes of code."""
+    folder = models_folder()
+    models = {run.model: run for run in runs(folder, ("cortex-m4",))}
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        return [program for found in pool.map(_measure, models.values()) for program in found]
+
+
+def _measure(run: Run) -> list[dict[str, Any]]:
+    net = aot.compile(run.file, data=str(run.calib), target="c99", name=run.model, optimize="speed")
+    found = []
+    for target in TARGETS_MEASURED:
+        for goal in OPTIMIZE_FLAGS:
+            found.append(_program(net, target, goal))
+            if "dsp" in TARGETS[target].isa.features:
+                found.append(_program(net, target, goal, second=True))
+            print(f"{run.model:<24}{target:<12}{goal:<10}{found[-1]['code']:>8} bytes of code", flush=True)
+    return found
+
+
+def _program(net: Net, target: str, goal: str, second: bool = False) -> dict[str, Any]:
+    """One program on a board: the layers' work and instructions, bytes of functions by kernel.
+
+    ``second``: of kernels that were made for an instruction set, the next best ones.
+    """
+    processor = TARGETS[target]
+    program = lower(net.graph, processor.isa, goal)
+    if second:
+        others = {sameness(s.site): other.kernel for s in program.steps
+                  if (other := runner_up(s.site, s.kernel)) is not None and other.kernel.name in SPECIAL}
+        program = lower(net.graph, processor.isa, goal, (), others)
+    arena = plan(program.buffers, program.sharings, exact=False)
+    files = emit(net.graph, program, arena, processor, net.name, goal, net.golden, {})
+    job = emulate.Job(net.name, files, net.graph, tuple(s.function for s in program.steps), (net.golden[0][0],))
+    ran = emulate.emulate([job], processor, goal)
+    layers = [{"kernel": s.kernel.name, "isa": processor.isa.name, "model": net.name, "goal": goal,
+               "work": dict(s.kernel.work(s.site)), "instructions": count}
+              for s, count in zip(program.steps, ran.samples[0][0].layers, strict=True)]
+    return {"model": net.name, "target": target, "isa": processor.isa.name, "goal": goal, "code": ran.code,
+            "layers": layers, **_code(program, ran.functions)}
+
+
+def _code(program: Program, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """Calls, and bytes of the layers' own and of shared functions, by kernel."""
+    own, shared = defaultdict(list), defaultdict(dict)
+    for step in program.functions:
+        own[step.kernel.name].append(sum(n for name, n in sizes.items() if name.split(".")[0] == step.function))
+        function = step.kernel.shared(step.site)
+        if function is not None:
+            shared[step.kernel.name][function.name] = sizes.get(function.name, 0)
+    return {"calls": len(program.steps), "own": own, "shared": {k: list(v.values()) for k, v in shared.items()}}
+
+
+# --- fitting -----------------------------------------------------------------------------------------------------
+
+def key(layer: Mapping[str, Any]) -> str:
+    """The row of the table: an operator's own kernel is plain C, compiled for an instruction set and a goal."""
+    name = layer["kernel"]
+    return name if name in SPECIAL else f"{name}@{layer['isa']}, {layer['goal']}"
+
+
+def fit(layers: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Prices of all kernels; of those which were not measured, the old ones."""
+    groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for layer in layers:
+        groups[key(layer)].append(layer)
+    prices = {name: dict(row) for name, row in costs.INSTRUCTIONS.items() if name in SPECIAL}
+    for name, group in groups.items():
+        old = costs.INSTRUCTIONS.get(name) or {
+            kind: costs.PLAIN[kind] for kind in dict.fromkeys(k for x in group for k, n in x["work"].items() if n)}
+        prices[name] = least_squares(old, group)
+    return dict(sorted(prices.items()))
+
+
+def least_squares(old: Mapping[str, float], group: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Prices of least relative error over the layers."""
+    kinds = list(old)
+    start = np.array([max(old[k], 1.0) for k in kinds])
+    rows = np.array([[x["work"].get(k, 0) / x["instructions"] for k in kinds] for x in group]) * start
+    factors = positive(rows, np.ones(len(rows)), np.ones(len(kinds)), STIFFNESS, LEAST)
+    return {k: float(f"{p:.3g}") for k, p in zip(kinds, factors * start, strict=True)}
+
+
+def positive(a: Numbers, b: Numbers, old: Numbers, stiffness: float, least: float) -> Numbers:
+    """The x of least squares of ``a x - b`` and, weighed by ``stiffness``, of ``x - old``; none below ``least``."""
+    x, free = np.full(len(old), least), np.ones(len(old), bool)
+    near = np.sqrt(stiffness) * np.eye(len(old))
+    while free.any():
+        left = np.concatenate([b - a[:, ~free] @ x[~free], (np.sqrt(stiffness) * old)[free]])
+        x[free] = np.linalg.lstsq(np.vstack([a[:, free], near[free][:, free]]), left, rcond=None)[0]
+        if not (x[free] < least).any():
+            break
+        free &= x >= least
+        x[~free] = least
+    return x
+
+
+def fit_code(programs: Iterable[Mapping[str, Any]]) -> Code:
+    """The table of bytes of code.
+
+    A layer's own function and that for a shape are means. What is left of a program's code is spread over the kernels
+    that are in it; what every program needs is filed under "".
+    """
+    result: Code = {}
+    groups = dict.fromkeys((p["isa"], p["goal"]) for p in programs)
+    for isa, goal in groups:
+        chosen = [p for p in programs if (p["isa"], p["goal"]) == (isa, goal)]
+        own, shared = (_means(chosen, what) for what in ("own", "shared"))
+        names = sorted(own)
+        left = np.array([p["code"] - START - CALL * p["calls"] - sum(map(sum, p["own"].values()))
+                         - sum(map(sum, p["shared"].values())) for p in chosen], np.float64)
+        used = np.array([[name in p["own"] for name in names] for p in chosen], np.float64)
+        rest = dict(zip(names, positive(used, left, np.full(len(names), 50.0), 0.1, 0.0), strict=True))
+        result[f"{isa}, {goal}"] = {"": (START, CALL, 0)} | {
+            name: (round(rest[name]), round(own[name]), round(shared.get(name, 0))) for name in names}
+    return result
+
+
+def _means(programs: Iterable[Mapping[str, Any]], what: str) -> dict[str, float]:
+    sizes: dict[str, list[int]] = defaultdict(list)
+    for p in programs:
+        for name, found in p[what].items():
+            sizes[name] += found
+    return {name: float(np.mean(found)) for name, found in sizes.items() if found}
+
+
+# --- writing -----------------------------------------------------------------------------------------------------
+
+def tables(prices: Mapping[str, Mapping[str, float]], code: Code) -> str:
+    """The two tables as Python."""
+    lines = ["#: Kernel (plain ones: @ instruction set, goal) -> kind of work -> instructions.",
+             "INSTRUCTIONS: dict[str, dict[str, float]] = {"]
+    for name, row in prices.items():
+        lines += _wrapped(f'    "{name}": {{', [f'"{kind}": {price:g}' for kind, price in row.items()], "},")
+    lines += ["}", "",
+              "#: Instruction set, goal -> kernel -> bytes of code: what all its layers share, a layer's function, and",
+              '#: one for each shape. "": what every program has, and each call.',
+              "CODE: dict[str, dict[str, tuple[int, int, int]]] = {"]
+    for goal, rows in code.items():
+        lines += _wrapped(f'    "{goal}": {{', [f'"{name}": {row}' for name, row in rows.items()], "},")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def margins(programs: Iterable[Mapping[str, Any]], code: Code) -> str:
+    """By goal, by what share of the estimate the code of the worst network was larger; as Python."""
+    worst = dict.fromkeys(OPTIMIZE_FLAGS, 0.0)
+    for p in programs:
+        worst[p["goal"]] = max(worst[p["goal"]], p["code"] / estimated_code(p, code) - 1)
+    text = ", ".join(f'"{goal}": {np.ceil(100 * share) / 100:.2f}' for goal, share in worst.items())
+    return ("\n#: Goal -> the largest share by which the code of a measured network exceeds its estimate.\n"
+            f"MARGIN = {{{text}}}\n")
+
+
+def _wrapped(head: str, words: Sequence[str], tail: str) -> list[str]:
+    lines, line = [], head
+    for i, word in enumerate(words):
+        word += tail if i == len(words) - 1 else ", "
+        if len(line) + len(word.rstrip()) > 118:
+            lines.append(line.rstrip())
+            line = "        "
+        line += word
+    return [*lines, line]
+
+
+def estimated_code(program: Mapping[str, Any], code: Code) -> float:
+    """Bytes of a measured program's code by the tables."""
+    rows = code[f"{program['isa']}, {program['goal']}"]
+    return rows[""][0] + rows[""][1] * program["calls"] + sum(
+        rows[name][0] + rows[name][1] * len(found) + rows[name][2] * len(program["shared"].get(name, ()))
+        for name, found in program["own"].items())
+
+
+def document(layers: Sequence[Mapping[str, Any]], programs: Sequence[Mapping[str, Any]],
+             prices: Mapping[str, Mapping[str, float]], code: Code) -> str:
+    """docs/costs.md."""
+    groups: dict[str, list[float]] = defaultdict(list)
+    for x in layers:
+        guess = sum(prices[key(x)][k] * n for k, n in x["work"].items() if n)
+        groups[key(x)].append(guess / x["instructions"] - 1)
+    networks: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for p in programs:
+        took = sum(x["instructions"] for x in p["layers"])
+        guess = sum(prices[key(x)][k] * n for x in p["layers"] for k, n in x["work"].items() if n)
+        networks[p["isa"], p["goal"]].append(guess / took - 1)
+    codes: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for p in programs:
+        codes[p["isa"], p["goal"]].append(estimated_code(p, code) / p["code"] - 1)
+
+    def row(name: str, errors: Sequence[float]) -> str:
+        return (f"| {name} | {len(errors)} | {np.mean(np.abs(errors)):.1%} | {min(errors):+.1%} | {max(errors):+.1%} |")
+
+    head = ["| {} | {} | mean error | least | most |", "|---|---|---|---|---|"]
+    lines = ["# How good the estimates are", "",
+             "The compiler chooses kernels, strips and memory by estimates: the counts in each kernel's `work`, times",
+             "the prices in [aot/costs.py](../aot/costs.py). `make costs` fits them to layers measured on emulated",
+             "boards and writes this page: relative errors of the estimates over the models of `make bench`,",
+             f"{len(layers)} layers of {len(programs)} programs.", "",
+             "## Layers", "", head[0].format("kernel", "layers"), head[1],
+             *(row(f"`{name}`", errors) for name, errors in sorted(groups.items())), "",
+             "## Whole networks, instructions", "", head[0].format("instruction set, goal", "networks"), head[1],
+             *(row(", ".join(name), errors) for name, errors in sorted(networks.items())), "",
+             "## Whole networks, bytes of code", "", head[0].format("instruction set, goal", "networks"), head[1],
+             *(row(", ".join(name), errors) for name, errors in sorted(codes.items()))]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

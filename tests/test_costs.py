@@ -1,0 +1,58 @@
+"""Estimates of instructions: every kind of work has its price, and networks take what was expected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kernels import graph_of
+
+import aot
+from aot import costs
+from aot.bench import bench
+from aot.calibrate import calibrate
+from aot.interpret import site
+from aot.kernels import KERNELS, choose, runner_up
+from aot.kernels.base import SpecialKernel
+from aot.ops import OPS
+from aot.quantize import quantize
+from aot.targets import DSP, MVE, RV32, THUMB1
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+ISAS = (THUMB1, DSP, MVE, RV32)
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=[k.name for k in KERNELS])
+def test_work_has_its_prices(kernel: type[SpecialKernel]) -> None:
+    counted = kernel.work is not SpecialKernel.work
+    prices = costs.INSTRUCTIONS[kernel.name.removesuffix("_unrolled")] if counted else {}
+    rng = np.random.default_rng(0)
+    for case in next(op for op in OPS if op.name == kernel.op).cases():
+        graph = graph_of(case)
+        samples = [{n: rng.normal(size=graph.values[n].type.shape).astype(np.float32) for n in graph.inputs}]
+        quantized = quantize(graph, calibrate(graph, samples))
+        for isa in ISAS:
+            where = site(quantized, quantized.nodes[0], isa)
+            if kernel.feature in isa.features and kernel().fits(where):
+                assert not counted or {k for k, n in kernel().work(where).items() if n} <= set(prices)
+                assert kernel().instructions(where) > 0
+                second = runner_up(where, choose(where))
+                assert second is None or second.kernel.name != choose(where).name
+
+
+def test_the_table_names_what_there_is() -> None:
+    names = {k.name for k in KERNELS} | {op.name for op in OPS}
+    assert {name.split("@")[0] for name in costs.INSTRUCTIONS} <= names
+    assert {row.split(", ")[1] for row in costs.CODE} == {"speed", "balanced", "size"}
+    assert all(set(row) <= names | {""} for row in costs.CODE.values())
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("target", ["cortex-m0", "cortex-m4", "cortex-m55"])
+def test_a_network_takes_what_was_expected(target: str) -> None:
+    folder = EXAMPLES / "digits_cnn"
+    net = aot.compile(folder / "model.onnx", data=dict(np.load(folder / "calib.npz")), target=target, name="digits")
+    made = bench(net)
+    assert net.report.instructions == pytest.approx(made.instructions, rel=0.2)
+    assert net.report.code == pytest.approx(made.code, rel=0.3)

@@ -1,0 +1,69 @@
+"""Rounding of weights that knows their inputs: never far from the nearest, and better where it counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aot.ir import Array
+from aot.ops.base import Moments
+from aot.ops.linear import round_filters
+
+
+def moments(x: Array) -> Moments:
+    """Of columns [groups, columns, depth]."""
+    mean = x.mean(axis=1)
+    centred = x - mean[:, None]
+    return Moments(mean, mean, np.matmul(centred.transpose(0, 2, 1), centred) / x.shape[1], x.shape[1])
+
+
+def together(rng: np.random.Generator, groups: int, columns: int, depth: int) -> Array:
+    """Columns whose elements go together: mixtures of a few."""
+    few = max(depth // 3, 1)
+    return rng.normal(size=(groups, columns, few)) @ rng.normal(size=(groups, few, depth)) \
+        + 0.1 * rng.normal(size=(groups, columns, depth))
+
+
+def error(x: Array, filters: Array, whole: Array) -> float:
+    """Mean square of what rounding changes in the products, their mean left out."""
+    change = np.matmul(x - x.mean(axis=1, keepdims=True), (whole - filters).transpose(0, 2, 1))
+    return float((change**2).mean())
+
+
+@pytest.mark.parametrize(("groups", "depth"), [(1, 64), (1, 9), (12, 9), (3, 30)])
+def test_products_come_out_better(groups: int, depth: int) -> None:
+    rng = np.random.default_rng(depth)
+    x, filters = together(rng, groups, 4000, depth), rng.uniform(-127, 127, size=(groups, 6, depth))
+    nearest = round_filters(filters, None)
+    assert np.abs(nearest - filters).max() <= 0.5
+    learned = round_filters(filters, moments(x))
+    assert error(x, filters, learned) < 0.5 * error(x, filters, nearest)
+
+
+def test_inputs_that_have_nothing_in_common_are_rounded_to_the_nearest() -> None:
+    filters = np.random.default_rng(0).uniform(-127, 127, size=(2, 5, 8))
+    apart = Moments(np.zeros((2, 8)), np.zeros((2, 8)), np.broadcast_to(np.diag(np.arange(8.0)), (2, 8, 8)), 1000)
+    np.testing.assert_array_equal(round_filters(filters, apart), round_filters(filters, None))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), groups=st.integers(1, 4), depth=st.integers(1, 20), columns=st.integers(1, 40),
+       largest=st.sampled_from([7, 127]), silent=st.booleans())
+def test_whatever_the_inputs_weights_stay_in_their_format(seed: int, groups: int, depth: int, columns: int,
+                                                          largest: int, silent: bool) -> None:
+    """Few columns, columns of zeros, filters at the limits."""
+    rng = np.random.default_rng(seed)
+    x = together(rng, groups, columns, depth) * 10.0 ** rng.uniform(-8, 8)
+    if silent:
+        x[..., rng.integers(depth)] = 0.0
+    filters = rng.uniform(-largest, largest, size=(groups, 3, depth))
+    whole = round_filters(filters, moments(x), largest)
+    assert whole.dtype == np.int64 and np.abs(whole).max() <= largest and whole.shape == filters.shape
+
+
+def test_all_inputs_silent() -> None:
+    """A dead layer before: there is nothing to learn, and nothing breaks."""
+    filters = np.random.default_rng(0).uniform(-127, 127, size=(1, 4, 6))
+    np.testing.assert_array_equal(round_filters(filters, moments(np.zeros((1, 50, 6)))), round_filters(filters, None))
