@@ -19,7 +19,8 @@ from aot.compiler import Net
 from aot.emulate import TIMEOUT, Job, emulate
 from aot.errors import AotError
 from aot.interpret import run_quantized
-from aot.ir import Array
+from aot.ir import FORMATS, Array
+from aot.numerics import LIMITS
 
 
 @dataclass(frozen=True)
@@ -131,5 +132,6 @@ def compare(expected: Mapping[str, Array], found: Mapping[str, Array], whose: st
 def _extreme(net: Net) -> dict[str, Array]:
     """Inputs of nothing but the smallest and the largest number."""
     rng = np.random.default_rng(0)
-    return {n: rng.choice(np.array([-128, 127], np.int8), size=net.graph.values[n].type.shape)
-            for n in net.graph.inputs}
+    kinds = {n: net.graph.values[n].type for n in net.graph.inputs}
+    ends = {n: LIMITS.get(t.format, (-1e3, 1e3)) for n, t in kinds.items()}
+    return {n: rng.choice(np.array(ends[n], FORMATS[t.format]), size=t.shape) for n, t in kinds.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,15 +55,16 @@ def check_method(method: str) -> None:
         raise AotError(f"unknown calibration method {method!r}", f"known methods: {', '.join(METHODS)}")
 
 
-def choose_ranges(graph: Graph, seen: Observations, method: str = DEFAULT_METHOD) -> Calibration:
+def choose_ranges(graph: Graph, seen: Observations, method: str = DEFAULT_METHOD,
+                  whole: Collection[str] = ()) -> Calibration:
     """A range for every observed value.
 
     ``minmax`` takes the extremes; ``percentile`` cuts all but 99.99 % of the values; ``mse`` chooses the cut that
     minimizes the mean squared error of 8-bit quantization, and ``entropy`` the one whose distribution differs least
     from that of the values (Migacz, "8-bit Inference with TensorRT", 2017); ``auto`` takes of all these the one that
     makes the least error behind the layers that read the value. Behind a softmax or another function of one element,
-    ``mse`` and ``auto`` search for the range themselves. Inputs are covered whole. What is only read in slices has the
-    range of those.
+    ``mse`` and ``auto`` search for the range themselves. Inputs and what is in ``whole`` are covered whole. What is only
+    read in slices has the range of those.
     """
     consumers = graph.consumers()
     ranges: dict[str, Range] = {}
@@ -74,7 +75,7 @@ def choose_ranges(graph: Graph, seen: Observations, method: str = DEFAULT_METHOD
             read = [n.output for n in users]
         low = min(float(seen.low[n].min()) for n in read)
         high = max(float(seen.high[n].max()) for n in read)
-        if method == "minmax" or name in graph.inputs or high <= low:
+        if method == "minmax" or name in graph.inputs or name in whole or high <= low:
             ranges[name] = Range(low, high)
             continue
         low, high = min(low, 0.0), max(high, 0.0)

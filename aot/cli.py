@@ -54,6 +54,8 @@ class Precision(StrEnum):
 
     int8 = "int8"
     int16 = "int16"
+    int16x8 = "int16x8"
+    int4 = "int4"
     float32 = "float32"
     auto = "auto"
 
@@ -145,7 +147,7 @@ def verify_command(
         result = verify_net(net, samples, tick)
     _write_json(json_file, result.as_json())
     if json_file != "-":
-        _print_verification(result)
+        _print_verification(result, str(precision))
     if result.clipped > MANY_CLIPPED * result.inputs:
         _warn(Problem(f"{100 * result.clipped / result.inputs:.1f} % of the evaluation data's elements leave the range "
                       "of the calibration data", "expected data of the same kind and in the same scale in both"))
@@ -304,7 +306,7 @@ def _print_diagnosis(found: Diagnosis) -> None:
         _out.print(escape(printable(line)))
 
 
-def _print_verification(v: Verification) -> None:
+def _print_verification(v: Verification, precision: str) -> None:
     def percent(x: float | None) -> str:
         return "-" if x is None else f"{100 * x:.2f} %"
     table = Table("layer", "type", "SQNR dB")
@@ -313,9 +315,9 @@ def _print_verification(v: Verification) -> None:
     _out.print(table)
     _out.print(f"samples            {v.samples}")
     if v.metric == "top1":
-        _out.print(f"accuracy           float {percent(v.float_)}, int8 {percent(v.quantized)}")
+        _out.print(f"accuracy           float {percent(v.float_)}, {precision} {percent(v.quantized)}")
     elif v.metric is not None:
-        _out.print(f"{v.metric:<19}float {v.float_:.6g}, int8 {v.quantized:.6g}")
+        _out.print(f"{v.metric:<19}float {v.float_:.6g}, {precision} {v.quantized:.6g}")
     _out.print(f"agreement          {percent(v.agreement)}")
     _out.print(f"mean abs. error    {v.mean_abs_error:.6g}  (SQNR {v.sqnr_db:.1f} dB)")
     _out.print(f"clipped inputs     {v.clipped:,} of {v.inputs:,} elements leave the calibrated range")

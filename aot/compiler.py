@@ -16,9 +16,9 @@ from aot.emit import emit
 from aot.equalize import equalize
 from aot.errors import AotError, Problem
 from aot.interpret import run_float, run_quantized
-from aot.ir import Array, Graph
+from aot.ir import FORMATS, Array, Graph
 from aot.names import title
-from aot.numerics import LIMITS, dequantize, quantize
+from aot.numerics import LIMITS, real, stored
 from aot.observe import learning_samples, observe
 from aot.oracle import Oracle
 from aot.passes import run_passes
@@ -26,6 +26,7 @@ from aot.plan import Plan
 from aot.program import Program
 from aot.quantize import WEIGHTS
 from aot.quantize import quantize as quantize_graph
+from aot.recipe import PRECISIONS, Recipe
 from aot.report import Report, build_report
 from aot.sanity import look
 from aot.strips import within
@@ -86,17 +87,21 @@ class Net:
         several inputs as a dict by name. Answers likewise: an array, or a dict if there are several outputs.
         """
         inputs, stacked = self._stack(x)
-        q = {n: quantize(a, self.graph.values[n].quant, *LIMITS["s8"]).astype(np.int8) for n, a in inputs.items()}
-        out = self._run_many(q)
-        return self._unstack({n: dequantize(a, self.graph.values[n].quant) for n, a in out.items()}, stacked)
+        out = self._run_many({n: stored(a, self.graph.values[n].type) for n, a in inputs.items()})
+        return self._unstack({n: real(a, self.graph.values[n].type) for n, a in out.items()}, stacked)
 
     def run_quantized(self, q: Array | Mapping[str, Array]) -> Any:
-        """The same in int8: integers of the inputs' quantization in, integers out."""
+        """The same as the C sees it: integers of the inputs' quantization in, integers out."""
         inputs, stacked = self._stack(q)
         for name, array in inputs.items():
-            if array.dtype.kind not in "iu" or (array.size and (array.min() < -128 or array.max() > 127)):
-                raise AotError(f"input {name!r} must be integers in -128 .. 127", "use run() for real numbers", name)
-        return self._unstack(self._run_many({n: a.astype(np.int8) for n, a in inputs.items()}), stacked)
+            if (format := self.graph.values[name].type.format) == "f32":
+                continue
+            low, high = LIMITS[format]
+            if array.dtype.kind not in "iu" or (array.size and (array.min() < low or array.max() > high)):
+                raise AotError(f"input {name!r} must be integers in {low} .. {high}",
+                               "use run() for real numbers", name)
+        types = {n: FORMATS[self.graph.values[n].type.format] for n in inputs}
+        return self._unstack(self._run_many({n: a.astype(types[n]) for n, a in inputs.items()}), stacked)
 
     def write(self, folder: str | Path) -> None:
         """Write the generated project; the folder holds all of it, or is left as it was."""
@@ -125,7 +130,7 @@ class Net:
         runner = host.runner(self.name, self.files, self.graph)
         results = [runner.run({n: a[i] for n, a in q.items()}) for i in range(len(next(iter(q.values()))))]
         return {n: np.stack([r[n] for r in results]) if results else
-                np.empty((0, *self.graph.values[n].type.shape), np.int8) for n in self.graph.outputs}
+                np.empty((0, *(t := self.graph.values[n].type).shape), FORMATS[t.format]) for n in self.graph.outputs}
 
     def _unstack(self, out: dict[str, Array], stacked: bool) -> Any:
         """One output as an array, several as a dict; a leading axis of samples if the caller had one."""
@@ -139,26 +144,29 @@ class Net:
 
 def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataLike | None = None, *,
             name: str | None = None, data_config: sample_data.Config | None = None,
-            progress: Callable[[str, int, int], None] | None = None,
+            progress: Callable[[str, int, int], None] | None = None, recipe: Recipe | None = None,
             **options: Any) -> Net:
-    """Compile an ONNX model to int8 C.
+    """Compile an ONNX model to C, in int8 unless ``precision`` says otherwise.
 
     ``data`` holds calibration samples, ``data_config`` their preprocessing (see :func:`aot.data.load`);
-    ``options`` are the fields of :class:`Options`.
+    ``options`` are the fields of :class:`Options`. A ``recipe`` gives formats layer by layer, instead of ``precision``.
     ``progress`` is called with a stage's name, steps done and steps in all. Raises AotError with every problem found.
     """
     chosen = _options(options)
     processor = target(chosen.target)
     loaded = frontend.load(model)
-    if data is None:
-        raise AotError("int8 needs calibration data to know the range of every layer, and none was given",
+    recipe = recipe or PRECISIONS[chosen.precision]
+    if data is None and not _all_float(recipe):
+        raise AotError(f"{chosen.precision} needs calibration data to know the range of every layer, "
+                       "and none was given",
                        "pass samples of the model's input: --data CALIB.npz, or data=array in Python")
     float_graph = run_passes(loaded.graph)
     _sizes(float_graph)
-    samples = sample_data.load(data, float_graph, "the calibration data", data_config)
+    given = _drawn(float_graph) if data is None else data
+    samples = sample_data.load(given, float_graph, "the calibration data", data_config)
     oracle = Oracle(loaded.model)
     _agree(float_graph, oracle, samples)
-    warnings = look(float_graph, samples)
+    warnings = () if data is None else look(float_graph, samples)
 
     done = 0
 
@@ -168,10 +176,15 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
         if progress is not None:
             progress("calibrating", done, len(samples))
 
-    float_graph, seen = equalize(float_graph, observe(float_graph, samples, tick))
-    calibration = choose_ranges(float_graph, seen, chosen.calibration)
-    graph = quantize_graph(float_graph, calibration, chosen.weights,
-                           learning_samples(float_graph, samples))
+    if _all_float(recipe):
+        calibration = Calibration({}, 0, "none")
+        graph = quantize_graph(float_graph, calibration, chosen.weights, (), recipe)
+    else:
+        fine = {n.output for n in float_graph.nodes if recipe.of(n.output).activations == "s16"}
+        float_graph, seen = equalize(float_graph, observe(float_graph, samples, tick))
+        calibration = choose_ranges(float_graph, seen, chosen.calibration,
+                                    fine if chosen.calibration == DEFAULT_METHOD else ())
+        graph = quantize_graph(float_graph, calibration, chosen.weights, learning_samples(float_graph, samples), recipe)
     ident = title(name if name is not None else loaded.name)
     arrangement = within(graph, processor.isa, chosen.optimize, chosen.ram, chosen.flash)
     chosen = replace(chosen, optimize=arrangement.goal)
@@ -204,9 +217,20 @@ def _options(given: Mapping[str, Any]) -> Options:
     check_method(chosen.calibration)
     if chosen.weights not in WEIGHTS:
         raise AotError(f"unknown form of weights {chosen.weights!r}", f"choose from {', '.join(WEIGHTS)}")
-    if chosen.precision != "int8":
-        raise AotError(f"precision {chosen.precision!r} is not supported", "int8 is the only precision so far")
+    if chosen.precision not in PRECISIONS:
+        raise AotError(f"precision {chosen.precision!r} is not supported", f"choose from {', '.join(PRECISIONS)}")
     return chosen
+
+
+def _all_float(recipe: Recipe) -> bool:
+    """Whether nothing is quantized, so that no range has to be known."""
+    return {f.activations for f in (recipe.default, *recipe.layers.values())} == {"f32"}
+
+
+def _drawn(graph: Graph) -> dict[str, Array]:
+    """Random inputs, to check the reading of a model with and to make golden vectors of."""
+    rng = np.random.default_rng(0)
+    return {n: rng.normal(size=(GOLDEN_VECTORS, *graph.values[n].type.shape)).astype(np.float32) for n in graph.inputs}
 
 
 def _sizes(graph: Graph) -> None:
@@ -237,6 +261,5 @@ def _agree(graph: Graph, oracle: Oracle, samples: sample_data.Samples) -> None:
 
 def _golden(graph: Graph, sample: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
     """A quantized input and the output the twin computes for it."""
-    q = {n: quantize(x, graph.values[n].quant, *LIMITS["s8"]).astype(np.int8) for n, x in sample.items()}
+    q = {n: stored(x, graph.values[n].type) for n, x in sample.items()}
     return q, run_quantized(graph, q)
-

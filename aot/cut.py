@@ -116,7 +116,7 @@ def _build_strip(nodes: tuple[Node, ...], planned: tuple[Mapping[str, Strip], Ma
     def value(name: str, like: str, rows: Rows) -> str:
         t = values[like].type
         shape = (t.shape[0], rows[1] - rows[0], *t.shape[2:])
-        values[name] = Value(name, TensorType(t.format, shape, t.quant), None)
+        values[name] = Value(name, replace(t, shape=shape), None)
         return name
 
     def part(name: str, rows: Rows) -> str:

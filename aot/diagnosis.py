@@ -68,6 +68,8 @@ def doctor(model: Any, data: DataLike, *, calib: DataLike | None = None, data_co
     ``data``: the samples, with labels ``y`` if there are any; ``calib``: calibration samples, by default the same.
     ``options`` are those of :func:`aot.compile`; ``progress`` is called with a stage's name, steps done and in all.
     """
+    if options.get("precision", "int8") != "int8":
+        raise AotError(f"precision {options['precision']!r} is not examined", "the doctor knows int8 networks only")
     data = list(data) if isinstance(data, Iterator) else data  # used twice
     source = data if calib is None else list(calib) if isinstance(calib, Iterator) else calib
     net = compile(model, source, data_config=data_config, progress=progress, **options)

@@ -18,7 +18,7 @@ import numpy as np
 from aot import build, elf
 from aot.emit import emit_bench, resources
 from aot.errors import AotError
-from aot.ir import Array, Graph
+from aot.ir import FORMATS, Array, Graph
 from aot.targets import OPTIMIZE_FLAGS, TARGETS, Target
 
 #: Seconds until an emulated board is taken for stuck.
@@ -88,7 +88,7 @@ def missing(target: Target) -> list[str]:
 
 def emulate(jobs: Sequence[Job], target: Target, optimize: str = "balanced", flags: Sequence[str] = (),
             timeout: float = TIMEOUT) -> Emulation:
-    """Build the jobs for the target and run each twice on each of its inputs (int8 arrays by input name).
+    """Build the jobs for the target and run each twice on each of its inputs (arrays by name, in their formats).
 
     ``flags`` are added when the generated code is compiled. Names of jobs must differ; headers that they share must be
     equal. An AotError says which tool is missing, what the compiler refused, or how the program ended.
@@ -124,8 +124,9 @@ def _check(jobs: Sequence[Job], target: Target) -> None:
     for job in jobs:
         for x in job.inputs:
             for n in job.graph.inputs:
-                if x[n].size != job.graph.values[n].type.size or x[n].dtype != np.int8:
-                    raise AotError(f"input {n!r} is not {job.graph.values[n].type.size} numbers of int8", node=n)
+                kind = job.graph.values[n].type
+                if x[n].size != kind.size or x[n].dtype != FORMATS[kind.format]:
+                    raise AotError(f"input {n!r} is not {kind.size} numbers of {FORMATS[kind.format]}", node=n)
 
 
 def _install(tool: str) -> str:
@@ -220,8 +221,9 @@ def _results(jobs: Sequence[Job], output: bytes, counts: Sequence[str],
                 outputs = {}
                 for n in job.graph.outputs:
                     value = job.graph.values[n].type
-                    outputs[n] = np.frombuffer(output, np.int8, value.size, place).reshape(value.shape).copy()
-                    place += value.size
+                    flat = np.frombuffer(output, FORMATS[value.format], value.size, place)
+                    outputs[n] = flat.reshape(value.shape).copy()
+                    place += value.nbytes
                 passes.append(outputs)
             for n in job.graph.outputs:
                 if not np.array_equal(passes[0][n], passes[1][n]):

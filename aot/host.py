@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from aot import build
 from aot.emit import emit_steps
 from aot.errors import AotError
-from aot.ir import Array, Graph
+from aot.ir import FORMATS, Array, Graph, TensorType
 from aot.plan import Plan
 from aot.program import Program
 
@@ -25,14 +25,14 @@ class Runner:
     def __init__(self, name: str, files: Mapping[str, str], graph: Graph, steps: str = "") -> None:
         self.name, self.graph = name, graph
         self._folder = tempfile.TemporaryDirectory(prefix="aot-host-")
-        parameters = ", ".join(["void *arena", *["const int8_t *"] * len(graph.inputs),
-                                *["int8_t *"] * len(graph.outputs)])
+        parameters = ", ".join(["void *arena", *["const void *"] * len(graph.inputs),
+                                *["void *"] * len(graph.outputs)])
         cdef = f"int {name}_run({parameters});"
         if steps:  # a file that includes the project's own source, so that it can call single layers
             files = {p: t for p, t in files.items() if p != f"src/{name}.c"} | {
                 f"src/{name}_steps.c": steps, f"src/{name}.c.inc": files[f"src/{name}.c"]}
             files[f"src/{name}_steps.c"] = steps.replace(f'#include "{name}.c"', f'#include "{name}.c.inc"')
-            cdef += f" const int8_t *{name}_step(int index, {parameters});"
+            cdef += f" const void *{name}_step(int index, {parameters});"
         library = build.host_library(files, Path(self._folder.name))
         self._ffi, self._lib = build.load(library, cdef)
         self._arena = self._aligned(_arena_bytes(files, name))
@@ -45,29 +45,29 @@ class Runner:
     def _pointers(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> list[Any]:
         cast = self._ffi.cast
         return [cast("void *", self._arena.ctypes.data),
-                *(cast("int8_t *", inputs[n].ctypes.data) for n in self.graph.inputs),
-                *(cast("int8_t *", outputs[n].ctypes.data) for n in self.graph.outputs)]
+                *(cast("void *", inputs[n].ctypes.data) for n in self.graph.inputs),
+                *(cast("void *", outputs[n].ctypes.data) for n in self.graph.outputs)]
 
     def _outputs(self) -> dict[str, Array]:
-        return {n: np.zeros(self.graph.values[n].type.shape, np.int8) for n in self.graph.outputs}
+        return {n: np.zeros((t := self.graph.values[n].type).shape, FORMATS[t.format]) for n in self.graph.outputs}
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """One inference: int8 arrays by input name to int8 arrays by output name."""
+        """One inference: arrays in the inputs' formats by name, to arrays in the outputs'."""
         packed, outputs = {n: np.ascontiguousarray(a) for n, a in inputs.items()}, self._outputs()
         status = getattr(self._lib, f"{self.name}_run")(*self._pointers(packed, outputs))
         if status != 0:
             raise AotError(f"{self.name}_run answered {status}", "this is an error in the compiler; please report it")
         return outputs
 
-    def run_steps(self, inputs: Mapping[str, Array], sizes: list[int]) -> list[Array]:
-        """The bytes of every layer's output, flat, for one inference; ``sizes`` are their lengths."""
+    def run_steps(self, inputs: Mapping[str, Array], types: Sequence[TensorType]) -> list[Array]:
+        """The elements of every layer's output, flat, for one inference; ``types`` are those outputs'."""
         packed, outputs = {n: np.ascontiguousarray(a) for n, a in inputs.items()}, self._outputs()
         pointers = self._pointers(packed, outputs)
         step = getattr(self._lib, f"{self.name}_step")
         results = []
-        for i, size in enumerate(sizes):
+        for i, kind in enumerate(types):
             result = step(i, *pointers)
-            results.append(np.frombuffer(self._ffi.buffer(result, size), np.int8).copy())
+            results.append(np.frombuffer(self._ffi.buffer(result, kind.nbytes), FORMATS[kind.format]).copy())
         return results
 
 

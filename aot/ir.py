@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-#: Number formats: name -> numpy type. ``f32`` before quantization; ``i64`` only for constants such as shapes.
+#: Number formats: name -> numpy type. ``f32`` before quantization and where a recipe keeps it; ``i64`` only for
+#: constants such as shapes. ``s4`` is for weights: one a byte here, two a byte in C.
 FORMATS: dict[str, np.dtype[Any]] = {
     "f32": np.dtype(np.float32),
+    "s4": np.dtype(np.int8),
     "s8": np.dtype(np.int8),
     "s16": np.dtype(np.int16),
     "s32": np.dtype(np.int32),
@@ -43,11 +45,15 @@ class Quant:
 
 @dataclass(frozen=True)
 class TensorType:
-    """Number format (a key of :data:`FORMATS`), shape in elements, and quantization for integer formats."""
+    """Number format (a key of :data:`FORMATS`), shape in elements, and quantization for integer formats.
+
+    ``limits``: the smallest and largest integer that occurs, where it is known to be less than the format holds.
+    """
 
     format: str
     shape: tuple[int, ...]
     quant: Quant | None = None
+    limits: tuple[int, int] | None = None
 
     @property
     def size(self) -> int:
@@ -57,11 +63,17 @@ class TensorType:
     @property
     def nbytes(self) -> int:
         """Size in bytes, without padding."""
-        return self.size * FORMATS[self.format].itemsize
+        return self.size * self.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return FORMATS[self.format].itemsize
 
     def __str__(self) -> str:
         quant = f" {self.quant}" if self.quant else ""
-        return f"{self.format}[{','.join(map(str, self.shape))}]{quant}"
+        limits = f" in {self.limits[0]} .. {self.limits[1]}" if self.limits else ""
+        return f"{self.format}[{','.join(map(str, self.shape))}]{quant}{limits}"
 
 
 @dataclass(frozen=True, eq=False)

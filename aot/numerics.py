@@ -12,12 +12,26 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from aot.errors import AotError
-from aot.ir import Array, Quant
+from aot.ir import FORMATS, Array, Quant, TensorType
 
 INT16_MAX = 2**15 - 1
 INT32_MAX = 2**31 - 1
-#: Limits of the activation formats; weights are symmetric, in [-127, 127].
+#: Limits of the integer formats of activations.
 LIMITS = {"s8": (-128, 127), "s16": (-32768, 32767)}
+#: Weights are symmetric: their largest magnitude in each format.
+WEIGHT_LIMITS = {"s4": 7, "s8": 127, "s16": 32767}
+
+
+def span(type: TensorType) -> tuple[int, int]:
+    """The smallest and largest integer which elements of an integer type can be."""
+    return type.limits or LIMITS[type.format]
+
+
+def inside(part: TensorType, whole: TensorType) -> bool:
+    """Whether every integer of the one type is one of the other."""
+    if part.format == whole.format == "f32":
+        return True
+    return (part.format == whole.format and span(whole)[0] <= span(part)[0] and span(part)[1] <= span(whole)[1])
 
 
 def round_half_up(x: Array | float) -> Array:
@@ -42,6 +56,22 @@ def quantize(x: ArrayLike, quant: Quant, low: int, high: int) -> Array:
 def dequantize(q: Array, quant: Quant) -> Array:
     """Integers to real numbers, ``scale * (q - zero)``, as float32."""
     return np.asarray((q.astype(np.int64) - quant.zero) * _scale(quant, q.ndim), np.float32)
+
+
+def stored(x: ArrayLike, type: TensorType) -> Array:
+    """Real numbers as the type stores them: quantized, or float32."""
+    if type.format == "f32":
+        return np.asarray(x, np.float32)
+    assert type.quant is not None
+    return quantize(x, type.quant, *span(type)).astype(FORMATS[type.format])
+
+
+def real(q: Array, type: TensorType) -> Array:
+    """What stored elements mean, as float32."""
+    if type.format == "f32":
+        return np.asarray(q, np.float32)
+    assert type.quant is not None
+    return dequantize(q, type.quant)
 
 
 def _scale(quant: Quant, rank: int) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from aot.errors import AotError
 from aot.interpret import site, walk_float
 from aot.ir import Array, Graph, Node, Value
-from aot.numerics import LIMITS, quantize
+from aot.numerics import stored
 from aot.ops.base import Moments
 
 #: About this many elements of each tensor are kept per sample, in whole rows (all channels at one place).
@@ -88,6 +88,12 @@ class Comparison:
         for real, whole in zip(self._float, self._whole, strict=True):
             whole[value.name] = _integers(real[value.name], value)
 
+    def convert(self, graph: Graph, node: Node, values: Mapping[str, Value]) -> None:
+        """Compute a node which only the integer graph has."""
+        where = site(replace(graph, values=values), node)
+        for whole in self._whole:
+            whole[node.output] = node.op.simulate(where, whole[node.inputs[0]])
+
     def advance(self, graph: Graph, before: Node, after: Node, values: Mapping[str, Value]) -> None:
         """Compute the outputs of a node in float and of what became of it in integers."""
         where = site(replace(graph, values=values), after)
@@ -115,7 +121,7 @@ class Comparison:
             start = i % step
             real.append(np.asarray(columns[:, start::step], np.float64).mean(axis=1))
             # integers, so that every sum is exact whatever order a machine adds them in
-            whole.append(node.op.columns(self._whole[i][name].astype(np.float64) - x.zero, 0.0)[:, start::step])
+            whole.append(node.op.columns(self._whole[i][x.name].astype(np.float64) - x.zero, 0.0)[:, start::step])
         seen = np.concatenate(whole, axis=1)
         rows, depth = seen.shape[1:]
         total = seen.sum(axis=1)
@@ -126,7 +132,7 @@ class Comparison:
 
 
 def _integers(x: Array, value: Value) -> Array:
-    return quantize(x, value.quant, *LIMITS[value.type.format]).astype(np.int8)
+    return stored(x, value.type)
 
 
 def learning_samples(graph: Graph, samples: Iterable[Mapping[str, Array]]) -> tuple[Mapping[str, Array], ...]:

@@ -11,6 +11,7 @@ from aot.interpret import site
 from aot.ir import Array, Graph, Node, TensorType, prune
 from aot.kernels import choose
 from aot.kernels.base import Kernel
+from aot.numerics import inside as holds
 from aot.ops.base import Overlap, Site
 from aot.ops.concat import Concat
 from aot.targets import Isa
@@ -242,7 +243,8 @@ def _contained(graph: Graph, root: Mapping[str, Place], named: Mapping[str, str]
         parts = [root[i].name for i in node.inputs]
         free = all(root[i].offset == 0 and graph.values[p].type.nbytes == graph.values[i].type.nbytes
                    and p in producer and p not in named and p not in inside and readers[p] == 1
-                   and graph.values[i].quant == graph.values[node.output].quant
+                   and graph.values[i].type.quant == graph.values[node.output].type.quant
+                   and holds(graph.values[i].type, graph.values[node.output].type)
                    and not isinstance(producer[p].op, Concat)
                    for p, i in zip(parts, node.inputs, strict=True))
         if free and len(set(parts)) == len(parts):

@@ -1,4 +1,4 @@
-"""Float Graph and ranges to integer Graph: every operator says what its output and its constants become."""
+"""Float Graph, ranges and recipe to integer Graph: every operator says what its output and its constants become."""
 
 from __future__ import annotations
 
@@ -6,48 +6,91 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
-from aot.calibrate import Calibration
+from aot.calibrate import Calibration, Range
 from aot.errors import AotError
 from aot.interpret import site
 from aot.ir import Array, Graph, Node, Quant, TensorType, Value
+from aot.numerics import LIMITS
 from aot.observe import Comparison
 from aot.ops.base import Op, WeightForm, affine, quantize_activation
 from aot.ops.concat import Concat
+from aot.ops.quantize import Quantize
+from aot.reach import narrowed, reaches, widened
+from aot.recipe import Recipe
 
-FORMAT = "s8"
 #: How many scales weights have: one for each output channel, or one in all.
 WEIGHTS = ("per-channel", "per-tensor")
 
 
 def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0],
-             samples: Sequence[Mapping[str, Array]] = ()) -> Graph:
-    """The graph with int8 activations and weights, and int32 biases. Proves that no accumulator can overflow.
+             samples: Sequence[Mapping[str, Array]] = (), recipe: Recipe | None = None) -> Graph:
+    """The graph in the recipe's formats (default: int8), with int32 biases. Proves that no accumulator can overflow.
 
     ``weights`` is one of :data:`WEIGHTS`. ``samples`` (inputs by name) go through both graphs, layer by layer: they
     tell how to round weights, and what the layers before have shifted.
     """
+    recipe = recipe or Recipe()
+    if unknown := sorted(set(recipe.layers) - {n.output for n in graph.nodes} - set(graph.inputs)):
+        raise AotError(f"the recipe names {', '.join(map(repr, unknown))}, which the network does not have",
+                       "layers go by the names of their outputs, as `aot verify` lists them")
+    reach = reaches(graph, calibration, recipe)
     comparison = Comparison(graph, samples)
     values = {n: v for n, v in graph.values.items() if v.data is not None}
     for name in graph.inputs:
-        quant = affine(calibration.ranges[name].low, calibration.ranges[name].high, FORMAT)
-        values[name] = Value(name, TensorType(FORMAT, graph.values[name].type.shape, quant))
+        format, quant = recipe.of(name).activations, None
+        if format != "f32":
+            quant = affine(calibration.ranges[name].low, calibration.ranges[name].high, format)
+        values[name] = Value(name, TensorType(format, graph.values[name].type.shape, quant))
         comparison.begin(values[name])
-    shared = _concatenations(graph, calibration)
+    shared = _concatenations(graph, calibration, recipe, reach)
     nodes: list[Node] = []
+
+    def converted(name: str, format: str) -> str:
+        """The value in a format, with the reach that its readers want; made once."""
+        value = values[name]
+        narrow = name in graph.inputs and format == "s16" and name in reach
+        if value.data is not None or (value.type.format == format and not narrow):
+            return name
+        other = f"{name}.{format}"
+        if other not in values:
+            found = calibration.ranges[name]
+            kind = TensorType("f32", value.type.shape)
+            if format != "f32":
+                kind = TensorType(format, value.type.shape, affine(found.low, found.high, format))
+            values[other] = Value(other, narrowed(kind, reach.get(name)))
+            nodes.append(Node(other, Quantize(format), (name,), other))
+            comparison.convert(graph, nodes[-1], values)
+        return other
+
     for node in graph.nodes:
+        formats = recipe.of(node.output)
+        format = formats.activations
         try:
-            inputs = tuple(values[i] for i in node.inputs)
+            read = tuple(converted(i, format) for i in node.inputs)
+            inputs = tuple(values[i] for i in read)
             out_type = graph.values[node.output].type
+            if format == "f32":
+                values[node.output] = Value(node.output, TensorType("f32", out_type.shape))
+                nodes.append(replace(node, inputs=read))
+                comparison.advance(graph, node, nodes[-1], values)
+                continue
             found = calibration.ranges[node.output]
             if node.op.same_quant:
-                quant = (inputs[0] if inputs[0].type.quant else quantize_activation(inputs[0])).quant
+                like = inputs[0] if inputs[0].type.quant else quantize_activation(inputs[0], format)
+                quant = like.quant
             elif node.output in shared:
                 quant = shared[node.output]
             else:
-                quant = node.op.output_quant(found.low, found.high, FORMAT)
-            out = Value(node.output, TensorType(FORMAT, out_type.shape, quant))
+                quant = node.op.output_quant(*widened(found, format), format)
+            kind = TensorType(format, out_type.shape, quant, inputs[0].type.limits if node.op.same_quant else None)
+            if format == "s16":
+                kind = kind if node.op.same_quant else narrowed(kind, reach.get(node.output))
+                limits = node.op.output_limits(inputs, Value(node.output, kind))
+                kind = replace(kind, limits=None if limits == LIMITS[format] else limits)
+            out = Value(node.output, kind)
             moments = comparison.moments(graph, node, inputs[0]) if node.op.linear else None
-            constants = node.op.quantize_constants(inputs, out, WeightForm(weights == WEIGHTS[0], moments))
+            constants = node.op.quantize_constants(inputs, out,
+                                                   WeightForm(weights == WEIGHTS[0], moments, formats.weights))
         except AotError as error:
             raise error.at(f"{node.op.name} from {' + '.join(node.origin)}") from error
         names = []
@@ -81,25 +124,34 @@ def prove(graph: Graph) -> dict[str, int]:
     return bits
 
 
-def _concatenations(graph: Graph, calibration: Calibration) -> dict[str, Quant]:
+def _concatenations(graph: Graph, calibration: Calibration, recipe: Recipe, reach: dict[str, int]) -> dict[str, Quant]:
     """One quantization for each concatenation and those of its inputs whose range is much like its own.
 
-    Such inputs can then be written straight into their part of the output.
+    Such inputs can then be written straight into their part of the output. Their reach becomes that of the output.
     """
     shared: dict[str, Quant] = {}
     producer = graph.producer()
     for node in graph.nodes:
         if not isinstance(node.op, Concat):
             continue
+        format = recipe.of(node.output).activations
+        if format == "f32":
+            continue
         ranges = [calibration.ranges[i] for i in node.inputs if i in calibration.ranges]
         low, high = min(r.low for r in ranges), max(r.high for r in ranges)
-        quant = shared.get(node.output) or affine(low, high, FORMAT)
+        quant = shared.get(node.output) or affine(*widened(Range(low, high), format), format)
         shared[node.output] = quant
         for name in node.inputs:
             found = calibration.ranges.get(name)
             if name not in producer or found is None or name in shared or found.high - found.low < 0.5 * (high - low):
                 continue
+            if recipe.of(name).activations != format:
+                continue
             op = producer[name].op
             if not op.same_quant and type(op).output_quant is Op.output_quant:  # its output scale is free to choose
                 shared[name] = quant
+                if node.output in reach:
+                    reach[name] = reach[node.output]
+                else:
+                    reach.pop(name, None)
     return shared

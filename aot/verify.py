@@ -13,8 +13,8 @@ from aot.compiler import Net
 from aot.data import Samples
 from aot.errors import AotError
 from aot.interpret import walk_float, walk_quantized
-from aot.ir import FORMATS, Array, Value
-from aot.numerics import LIMITS, decibels, dequantize, quantize
+from aot.ir import Array, Value
+from aot.numerics import LIMITS, decibels, real, stored
 from aot.oracle import Oracle
 
 #: Layer by layer comparison runs on this many samples at most; the outputs are compared on all of them.
@@ -77,7 +77,7 @@ def verify(net: Net, samples: Samples, progress: Callable[[int, int], None] | No
     elements = mismatches = inputs = clipped = 0
     first: str | None = None
     for i, x in enumerate(samples):
-        q = {n: quantize(a, graph.values[n].quant, *LIMITS["s8"]).astype(np.int8) for n, a in x.items()}
+        q = {n: stored(a, graph.values[n].type) for n, a in x.items()}
         twin = dict(walk_quantized(graph, q)) | q
         inputs += sum(a.size for a in x.values())
         clipped += sum(_outside(a, graph.values[n]) for n, a in x.items())
@@ -89,14 +89,14 @@ def verify(net: Net, samples: Samples, progress: Callable[[int, int], None] | No
             first = first or where
             for name, y in walk_float(net.float_graph, x):
                 if name in twin:
-                    noise.add(name, y, dequantize(twin[name], graph.values[name].quant))
+                    noise.add(name, y, real(twin[name], graph.values[name].type))
         expected, result = oracle.run(x), steps.run(q)
         for name in graph.outputs:
             wrong = int((result[name] != twin[name]).sum())
             elements, mismatches = elements + result[name].size, mismatches + wrong
             first = first or (f"output {name}" if wrong else None)
             floats[name].append(expected[name])
-            ours[name].append(dequantize(result[name], graph.values[name].quant).reshape(expected[name].shape))
+            ours[name].append(real(result[name], graph.values[name].type).reshape(expected[name].shape))
         if progress is not None:
             progress(i + 1, len(samples))
     main = graph.outputs[0]
@@ -115,11 +115,10 @@ def verify(net: Net, samples: Samples, progress: Callable[[int, int], None] | No
 def _compare_layers(net: Net, steps: host.Runner, q: Mapping[str, Array],
                     twin: Mapping[str, Array]) -> tuple[str | None, int, int]:
     """Name of the first layer whose bytes differ (if any), bytes compared, bytes that differ."""
-    sizes = [s.site.output.type.nbytes for s in net.program.steps]
+    types = [s.site.output.type for s in net.program.steps]
     first, elements, mismatches = None, 0, 0
-    for step, result in zip(net.program.steps, steps.run_steps(q, sizes), strict=True):
-        expected = np.asarray(twin[step.site.output.name], FORMATS[step.site.output.type.format])
-        wrong = int((result != np.ascontiguousarray(expected).reshape(-1).view(np.int8)).sum())
+    for step, result in zip(net.program.steps, steps.run_steps(q, types), strict=True):
+        wrong = int((result != twin[step.site.output.name].reshape(-1)).sum())
         if wrong and first is None:
             first = f"layer {step.function} from {' + '.join(step.site.node.origin)}"
         elements, mismatches = elements + result.size, mismatches + wrong
@@ -128,6 +127,8 @@ def _compare_layers(net: Net, steps: host.Runner, q: Mapping[str, Array],
 
 def _outside(x: Array, value: Value) -> int:
     """How many elements differ by more than a step from the nearest number that the quantized value can hold."""
+    if value.type.quant is None:
+        return 0
     low, high = ((q - value.zero) * value.scale for q in LIMITS[value.type.format])
     return int(((x < low - value.scale) | (x > high + value.scale)).sum())
 

@@ -77,4 +77,11 @@ AOT_INLINE int8_t aot_clamp(int32_t value, int32_t low, int32_t high)
     return (int8_t)value;
 }
 
+AOT_INLINE int16_t aot_clamp16(int32_t value, int32_t low, int32_t high)
+{
+    value = value < low ? low : value;
+    value = value > high ? high : value;
+    return (int16_t)value;
+}
+
 #endif

@@ -11,7 +11,7 @@ import pytest
 from kernels import Project
 
 from aot import build
-from aot.ir import Array
+from aot.ir import FORMATS, Array
 
 #: The kernels for one instruction set run anywhere: each instruction has an equivalent in C.
 ISAS = {"c99": "c99", "host": "host", "dsp": "cortex-m4", "mve": "cortex-m55", "rv32": "rv32imc",
@@ -33,7 +33,7 @@ enum { MOST_PORTS = 8 };
 
 struct project {
     int (*run)(void *arena, int8_t *const *inputs, int8_t *const *outputs);
-    size_t arena, inputs, outputs, vectors, length[MOST_PORTS];
+    size_t arena, inputs, outputs, vectors, length[MOST_PORTS], unit[MOST_PORTS]; /* in bytes */
 };
 
 %(wrappers)s
@@ -58,7 +58,7 @@ static void run(const struct project *p, int fill, size_t shift, int8_t *const *
     int8_t *ports[MOST_PORTS];
     unsigned char *const arena = block(p->arena, 0, fill);
     for (size_t i = 0; i < p->inputs + p->outputs; ++i) {
-        ports[i] = (int8_t *)block(p->length[i], shift, fill);
+        ports[i] = (int8_t *)block(p->length[i], shift * p->unit[i], fill);
         if (i < p->inputs) {
             memcpy(ports[i], given[i], p->length[i]);
         }
@@ -73,7 +73,7 @@ static void run(const struct project *p, int fill, size_t shift, int8_t *const *
         if (i >= p->inputs && fwrite(ports[i], 1, p->length[i], to) != p->length[i]) {
             exit(6);
         }
-        free((unsigned char *)ports[i] - shift);
+        free((unsigned char *)ports[i] - shift * p->unit[i]);
     }
     free(arena);
 }
@@ -125,7 +125,7 @@ def compute(projects: Mapping[str, Project], folder: Path, compiler: str,
         for made in projects.values() for x in made.inputs for n in made.graph.inputs))
     done = build.run([str(program)], folder)
     assert done.status == 0, f"{_ENDS.get(done.status, done.status)}\n{done.out}\n{done.err[:4000]}"
-    data = np.frombuffer((folder / "outputs").read_bytes(), np.int8)
+    data = (folder / "outputs").read_bytes()
     found: dict[str, list[dict[str, Array]]] = {}
     at = 0
     for name, made in projects.items():
@@ -133,9 +133,9 @@ def compute(projects: Mapping[str, Project], folder: Path, compiler: str,
         for _ in range(len(made.inputs) * len(FILLS)):
             outputs = {}
             for n in made.graph.outputs:
-                shape, size = made.graph.values[n].type.shape, made.graph.values[n].type.size
-                outputs[n] = data[at:at + size].reshape(shape)
-                at += size
+                kind = made.graph.values[n].type
+                outputs[n] = np.frombuffer(data, FORMATS[kind.format], kind.size, at).reshape(kind.shape)
+                at += kind.nbytes
             found[name].append(outputs)
     assert at == len(data)
     return found
@@ -166,13 +166,14 @@ def _main(projects: Mapping[str, Project]) -> str:
     includes, wrappers, rows = [], [], []
     for name, made in projects.items():
         graph = made.graph
-        args = [f"{kind}[{i}]" for kind, names in (("inputs", graph.inputs), ("outputs", graph.outputs))
+        args = [f"(void *){kind}[{i}]" for kind, names in (("inputs", graph.inputs), ("outputs", graph.outputs))
                 for i in range(len(names))]
         includes.append(f'#include "{name}.h"')
         wrappers.append(f"static int run_{name}(void *arena, int8_t *const *inputs, int8_t *const *outputs)\n{{\n"
                         f"    return {name}_run(arena, {', '.join(args)});\n}}")
-        lengths = ", ".join(str(graph.values[n].type.size) for n in (*graph.inputs, *graph.outputs))
+        types = [graph.values[n].type for n in (*graph.inputs, *graph.outputs)]
+        lengths, units = (", ".join(map(str, x)) for x in ([t.nbytes for t in types], [t.itemsize for t in types]))
         rows.append(f"    {{ run_{name}, {name}_ARENA_BYTES, {len(graph.inputs)}, {len(graph.outputs)}, "
-                    f"{len(made.inputs)}, {{ {lengths} }} }},")
+                    f"{len(made.inputs)}, {{ {lengths} }}, {{ {units} }} }},")
     return _MAIN % {"includes": "\n".join(includes), "wrappers": "\n\n".join(wrappers), "rows": "\n".join(rows),
                     "ways": ", ".join(f"{{ {f}, {s} }}" for f, s in FILLS)}

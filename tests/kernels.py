@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,14 +11,17 @@ from aot.builder import Builder
 from aot.calibrate import Calibration, calibrate
 from aot.emit import emit
 from aot.interpret import run_float, run_quantized, site
-from aot.ir import Array, Graph, Value
-from aot.numerics import LIMITS, dequantize, quantize
+from aot.ir import FORMATS, Array, Graph, TensorType, Value
+from aot.numerics import LIMITS, dequantize, real, span, stored
 from aot.ops.base import Case
 from aot.ops.unary import Unary
 from aot.plan import Plan, check, plan
 from aot.program import Program, lower
 from aot.quantize import quantize as quantize_graph
+from aot.recipe import Formats, Recipe
 from aot.targets import TARGETS, Target
+
+INT8 = Formats()
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +66,12 @@ def wrapped(case: Case) -> Graph:
 
 def project(graph: Graph, target: Target = TARGETS["c99"], name: str = "case", seed: int = 0, spread: float = 1.0,
             samples: int = 6, optimize: str = "balanced", calibration: Calibration | None = None,
-            place: Callable[[Program], Plan] | None = None) -> Project:
+            place: Callable[[Program], Plan] | None = None, formats: Formats = INT8,
+            recipe: Recipe | None = None) -> Project:
     """Calibrate on random data, quantize and generate; extreme inputs come on top of the random ones.
 
-    A given ``calibration`` is taken instead; ``place`` makes the memory plan instead of the planner.
+    A given ``calibration`` is taken instead; ``place`` makes the memory plan instead of the planner; ``formats`` are
+    those of all operators, unless a whole ``recipe`` is given.
     """
     rng = np.random.default_rng(seed)
 
@@ -74,13 +79,13 @@ def project(graph: Graph, target: Target = TARGETS["c99"], name: str = "case", s
         return {n: (spread * rng.normal(size=graph.values[n].type.shape)).astype(np.float32) for n in graph.inputs}
 
     found = calibration or calibrate(graph, [draw() for _ in range(samples)], "minmax")
-    quantized = quantize_graph(graph, found)
+    quantized = quantize_graph(graph, found, recipe=recipe or Recipe(formats))
     program = lower(quantized, target.isa, optimize)
     arena = place(program) if place else plan(program.buffers, program.sharings)
     check(program.buffers, program.sharings, arena.offsets, arena.size)
     inputs = [quantize_inputs(quantized, draw()) for _ in range(2)]
-    for fill in ((-128, -128), (127, 127), (-128, 127)):
-        inputs.append({n: rng.choice(np.array(fill, np.int8), size=quantized.values[n].type.shape)
+    for fill in ((0, 0), (1, 1), (0, 1)):
+        inputs.append({n: ends(quantized.values[n].type)[rng.choice(fill, size=quantized.values[n].type.shape)]
                        for n in quantized.inputs})
     outputs = [run_quantized(quantized, q) for q in inputs]
     files = emit(quantized, program, arena, target, name, optimize, list(zip(inputs, outputs, strict=True)), {})
@@ -89,17 +94,22 @@ def project(graph: Graph, target: Target = TARGETS["c99"], name: str = "case", s
 
 def quantize_inputs(graph: Graph, x: dict[str, Array]) -> dict[str, Array]:
     """Float inputs in the graph's input quantization."""
-    return {n: quantize(a, graph.values[n].quant, *LIMITS["s8"]).astype(np.int8) for n, a in x.items()}
+    return {n: stored(a, graph.values[n].type) for n, a in x.items()}
+
+
+def ends(kind: TensorType) -> Array:
+    """The smallest and the largest number of an input."""
+    return np.array(LIMITS.get(kind.format, (-100.0, 100.0)), FORMATS[kind.format])
 
 
 def worst_steps(made: Project, sample: int = 0) -> float:
     """Largest difference between twin and float meaning of the same (dequantized) inputs, in output steps."""
-    x = {n: dequantize(q, made.graph.values[n].quant) for n, q in made.inputs[sample].items()}
+    x = {n: real(q, made.graph.values[n].type) for n, q in made.inputs[sample].items()}
     exact = run_float(made.float_graph, x)
     worst = 0.0
     for name, value in exact.items():
         quant = made.graph.values[name].quant
-        low, high = LIMITS["s8"]
+        low, high = span(made.graph.values[name].type)
         ideal = np.clip(value, (low - quant.zero) * quant.scale[0], (high - quant.zero) * quant.scale[0])
         worst = max(worst, float(np.abs(ideal - dequantize(made.outputs[sample][name], quant)).max()) / quant.scale[0])
     return worst
@@ -109,14 +119,26 @@ def steps_from_reference(made: Project, sample: int = 0) -> tuple[float, float]:
     """Largest difference between twin and float meaning of the one node, in steps of its output; and what may be.
 
     Both get the same inputs and, other than in :func:`worst_steps`, the same rounded constants: what is left is the
-    error of the integer arithmetic.
+    error of the integer arithmetic. A 16-bit input that is narrowed first is taken as it is then.
     """
+    if len(made.graph.nodes) == 2:
+        first, last = made.graph.nodes
+        narrow = first.op.simulate(site(made.graph, first), *(made.inputs[sample][i] for i in first.inputs))
+        made = replace(made, graph=replace(made.graph, nodes=(last,)),
+                       inputs=tuple({**x, first.output: narrow} for x in made.inputs))
     (node,) = made.graph.nodes
     values = [made.graph.values[i] for i in node.inputs]
     given = [made.inputs[sample][v.name] if v.data is None else v.data for v in values]
-    quant = made.graph.values[node.output].quant
+    output = made.graph.values[node.output]
+    if output.type.format == "f32":
+        exact = node.op.reference(*(q.astype(np.float64) for q in given))
+        found = made.outputs[sample][node.output]
+        size = np.maximum(np.abs(exact), np.abs(exact).max(initial=1e-30))
+        usable = np.isfinite(exact) & (np.abs(exact) < 3e38)
+        return float((np.abs(exact - found) / size)[usable].max(initial=0)), 1e-4
+    quant = output.quant
 
-    def real(q: Array, value: Value) -> Array:
+    def exactly(q: Array, value: Value) -> Array:
         """Inputs as float32, which is what functions see; constants in 64 bits, each channel by its scale."""
         if value.data is None:
             return dequantize(q, value.quant).astype(np.float64)
@@ -124,8 +146,9 @@ def steps_from_reference(made: Project, sample: int = 0) -> tuple[float, float]:
         scale = np.asarray(value.quant.scale).reshape([-1 if i == axis else 1 for i in range(q.ndim)])
         return (q.astype(np.float64) - value.quant.zero) * scale
 
-    exact = node.op.reference(*(real(q, v) for q, v in zip(given, values, strict=True)))
-    ideal = np.clip(np.where(np.isnan(exact), 0.0, exact) / quant.scale[0] + quant.zero, *LIMITS["s8"])
+    exact = node.op.reference(*(exactly(q, v) for q, v in zip(given, values, strict=True)))
+    ideal = np.clip(np.where(np.isnan(exact), 0.0, exact) / quant.scale[0] + quant.zero,
+                    *span(made.graph.values[node.output].type))
     return (float(np.abs(ideal - made.outputs[sample][node.output]).max(initial=0)),
             node.op.error_bound(site(made.graph, node)))
 

@@ -154,8 +154,10 @@ def golden(net: Net, seed: int = 0) -> list[tuple[dict[str, Array], dict[str, Ar
 
 
 def c_array(name: str, data: Array) -> str:
-    """An int8 array as a C definition."""
-    return f"static const int8_t {name}[] = {{{', '.join(map(str, data.reshape(-1).tolist()))}}};\n"
+    """An array of int8, int16 or float32 as a C definition."""
+    kind = {"int8": "int8_t", "int16": "int16_t", "float32": "float"}[str(data.dtype)]
+    numbers = [f"{v.hex()}f" if kind == "float" else str(v) for v in data.reshape(-1).tolist()]
+    return f"static const {kind} {name}[] = {{{', '.join(numbers)}}};\n"
 
 
 def run_c(net: Net, folder: Path, main: str, compiler: str = "gcc",

@@ -165,7 +165,7 @@ def test_write(one: Net, tmp_path: Path) -> None:
         one.write(tmp_path / "b" / "CMakeLists.txt" / "c")
 
 
-@pytest.mark.parametrize("options", [{"target": "z80"}, {"optimize": "fast"}, {"precision": "int4"}, {"speed": True},
+@pytest.mark.parametrize("options", [{"target": "z80"}, {"optimize": "fast"}, {"precision": "int5"}, {"speed": True},
                                      {"calibration": "guess"}, {"ram": -1}, {"flash": 1}])
 def test_options_that_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(aot.AotError) as caught:

@@ -179,7 +179,7 @@ def test_output_survives_an_ascii_terminal(tmp_path: Path) -> None:
     ["nonsense"], ["compile"], ["compile", "m.onnx"], ["compile", "m.onnx", "-o"], ["verify", "m.onnx"],
     ["bench", "m.onnx"], ["inspect"], ["inspect", "a", "b"], ["targets", "x"],
     ["compile", "m", "-o", "d", "--ram", "x"],
-    ["compile", "m", "-o", "d", "--optimize", "fast"], ["compile", "m", "-o", "d", "--precision", "int4"],
+    ["compile", "m", "-o", "d", "--optimize", "fast"], ["compile", "m", "-o", "d", "--precision", "int5"],
     ["compile", "m", "-o", "d", "--colour"], ["compile", "m", "-o", "d", "--calibration", "guess"],
 ])
 def test_wrong_usage(command: Command, words: list[str]) -> None:
@@ -278,10 +278,9 @@ def test_unknown_target(command: Command, paths: tuple[Path, Path, Path]) -> Non
     assert not out.exists()
 
 
-@pytest.mark.parametrize("precision", ["int16", "float32", "auto"])
-def test_precisions_that_are_not_there_yet(command: Command, paths: tuple[Path, Path, Path], precision: str) -> None:
+def test_precisions_that_are_not_there_yet(command: Command, paths: tuple[Path, Path, Path]) -> None:
     net, calib, out = paths
-    command("compile", net, "--data", calib, "-o", out, "--precision", precision).refused(precision, "int8")
+    command("compile", net, "--data", calib, "-o", out, "--precision", "auto").refused("auto", "int8")
 
 
 def test_budgets(command: Command, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from road import EXAMPLES, SHARED, Shared, compile_shared, shared_files
 
+import aot
 from aot import data
 from aot.verify import verify
 
@@ -18,6 +19,8 @@ BOUNDED = [s for s in SHARED if s.arena is not None]
 #: Points of top-1 accuracy that quantization may cost.
 MOST_LOST = 0.005
 LEAST_AREA = 0.857
+#: Those which are verified in other precisions too.
+SMALL = ("kws01_dscnn", "fashion_lenet", "mnist_mlp")
 
 
 def name(item: Shared) -> str:
@@ -39,6 +42,20 @@ def test_accuracy_and_exactness(item: Shared) -> None:
     assert result.agreement is not None
     assert item.agreement is not None
     assert round(result.agreement, 3) >= item.agreement
+
+
+@pytest.mark.parametrize("item", [s for s in LABELLED if s.name in SMALL], ids=name)
+def test_int16_is_hardly_to_be_told_from_float(item: Shared) -> None:
+    """The same answers as the float model, with at most a tenth of int8's error; float32 with none to speak of."""
+    path, calib, samples = shared_files(item)
+    errors = {}
+    for precision in ("int8", "int16", "float32"):
+        net = aot.compile(path, calib, precision=precision)
+        result = verify(net, data.load(samples, net.float_graph).first(60))
+        assert result.mismatches == 0
+        assert precision == "int8" or result.agreement == 1.0
+        errors[precision] = result.mean_abs_error
+    assert errors["float32"] < errors["int16"] / 10 < errors["int8"] / 100
 
 
 @pytest.mark.parametrize("target", ["c99", "cortex-m4"])

@@ -55,8 +55,8 @@ def judge(kernel: Kernel, site: Site) -> Candidate:
 
 def candidates(site: Site) -> list[Candidate]:
     """The kernels that were made for one use of an operator, cheapest first."""
-    made = [kind() for kind in KERNELS if kind.op == site.node.op.name and kind.feature in site.isa.features]
-    return sorted((judge(kernel, site) for kernel in made if kernel.fits(site)), key=lambda c: c.cost)
+    made = [kernel for kind in KERNELS if (kernel := kind()).computes(site)]
+    return sorted((judge(kernel, site) for kernel in made), key=lambda c: c.cost)
 
 
 def choose(site: Site) -> Kernel:

@@ -29,13 +29,21 @@ class Kernel(Protocol):
     An operator is a kernel itself, the plain one, which fits every use and every target.
     """
 
-    #: The template is ``templates/<name>.c.j2``.
     name: ClassVar[str]
     #: Headers of ``runtime_c`` which the C needs besides the instruction set's.
     headers: ClassVar[tuple[str, ...]]
 
+    def includes(self, site: Site) -> tuple[str, ...]:
+        """Those of them which this use needs."""
+
+    def template(self, site: Site) -> str:
+        """The template: ``templates/<answer>.c.j2``."""
+
     def dims(self, site: Site) -> dict[str, int]:
         """The named numbers of the C body."""
+
+    def numbers(self, site: Site) -> dict[str, float]:
+        """Those which are float32."""
 
     def constants(self, site: Site) -> dict[str, Array]:
         """Packed arrays for the weights file, by the name which the template uses."""
@@ -69,7 +77,23 @@ class SpecialKernel:
     #: The operator which it computes, and the feature of an instruction set which it needs.
     op: ClassVar[str] = ""
     feature: ClassVar[str] = ""
+    #: The formats of inputs and output, and of weights, with which it can compute.
+    activations: ClassVar[tuple[str, ...]] = ("s8",)
+    weights: ClassVar[tuple[str, ...]] = ("s8",)
     headers: ClassVar[tuple[str, ...]] = ()
+
+    def computes(self, site: Site) -> bool:
+        """Whether the instruction set has what it needs, it computes in the formats of this use, and it fits."""
+        linear = len(site.inputs) == 3 and site.inputs[2].type.format in ("s32", "f32")
+        values = (site.inputs[0], site.output) if linear else (*site.inputs, site.output)
+        return (self.op == site.node.op.name and self.feature in site.isa.features
+                and all(v.type.format in self.activations for v in values)
+                and (not linear or site.inputs[1].type.format in self._weights(site)) and self.fits(site))
+
+    def _weights(self, site: Site) -> tuple[str, ...]:
+        """Formats of weights. Depthwise ones are few: those of 4 bits are kept in bytes unless size alone counts."""
+        few = self.op == "depthwise_conv2d" and "s8" in self.weights and site.goal != "size"
+        return (*self.weights, "s4") if few else self.weights
 
     def fits(self, site: Site) -> bool:
         """Whether it can compute this use of the operator."""
@@ -82,6 +106,16 @@ class SpecialKernel:
     def instructions(self, site: Site) -> float:
         """Estimate of the instructions executed in one inference."""
         return estimate(self.name, site.isa.name, site.goal, self.work(site))
+
+    def includes(self, site: Site) -> tuple[str, ...]:
+        return self.headers
+
+    def template(self, site: Site) -> str:
+        """The template: ``templates/<answer>.c.j2``."""
+        return self.name
+
+    def numbers(self, site: Site) -> dict[str, float]:
+        return {}
 
     def dims(self, site: Site) -> dict[str, int]:
         raise AssertionError(f"{self.name} does not say its numbers")

@@ -10,8 +10,8 @@ import numpy as np
 
 from aot.builder import Builder
 from aot.errors import AotError
-from aot.ir import Array, TensorType
-from aot.numerics import INT16_MAX, INT32_MAX, assert_int32, round_half_up
+from aot.ir import Array, TensorType, Value
+from aot.numerics import INT16_MAX, INT32_MAX, assert_int32, round_half_up, span
 from aot.ops.base import (
     NO_CLAMP,
     Case,
@@ -25,8 +25,10 @@ from aot.ops.base import (
     Strip,
     apply_clamp,
     clamp_limits,
+    clamp_numbers,
     same_rows,
 )
+from aot.ops.single import f32, limit
 from aot.ops.strided import broadcast_strides, collapse
 
 
@@ -66,6 +68,12 @@ class Add(Op):
     def reference(self, *x: Array) -> Array:
         return apply_clamp(x[0] + self.sign * x[1], self.clamp)
 
+    @staticmethod
+    def _reach(site: Site, ma: int, mb: int) -> int:
+        """Largest weighted sum of two inputs."""
+        a, b = (max(map(abs, span(v.type))) for v in site.inputs)
+        return a * abs(ma) + b * abs(mb)
+
     def fixed_point(self, site: Site) -> tuple[int, int, int, int]:
         """A, B, C and SHIFT with the most fractional bits for which no factor leaves 16 bits and no sum 32."""
         a, b, y = site.inputs[0], site.inputs[1], site.output
@@ -73,24 +81,40 @@ class Add(Op):
         for shift in range(24, 0, -1):
             m = [int(round_half_up(r * 2.0**shift)) for r in ratios]
             constant = (y.zero << shift) - a.zero * m[0] - b.zero * m[1] + (1 << (shift - 1))
-            if max(map(abs, m)) <= INT16_MAX and abs(constant) + 128 * (abs(m[0]) + abs(m[1])) <= INT32_MAX:
+            if max(map(abs, m)) <= INT16_MAX and abs(constant) + self._reach(site, *m) <= INT32_MAX:
                 return m[0], m[1], constant, shift
         raise AotError(f"the inputs' scales are {max(map(abs, ratios)):.3g} times the output's",
                        "calibrate with data that covers the range of this layer's output")
 
     def simulate(self, site: Site, *x: Array) -> Array:
+        if site.format == "f32":
+            return limit(x[0] + f32(self.sign) * x[1], self.clamp)
         ma, mb, constant, shift = self.fixed_point(site)
         acc = x[0].astype(np.int64) * ma + x[1].astype(np.int64) * mb + constant
         assert_int32(acc, site.node.name)
-        return np.asarray(np.clip(acc >> shift, *clamp_limits(self.clamp, site.output)), np.int8)
+        return np.asarray(np.clip(acc >> shift, *clamp_limits(self.clamp, site.output)), x[0].dtype)
 
-    def prove(self, site: Site) -> int:
+    def template(self, site: Site) -> str:
+        return self.name if site.format != "f32" else "add.f32"
+
+    def numbers(self, site: Site) -> dict[str, float]:
+        return clamp_numbers(self.clamp, site)
+
+    def prove(self, site: Site) -> int | None:
+        if site.format == "f32":
+            return None
         ma, mb, constant, _ = self.fixed_point(site)
-        return 31 - (abs(constant) + 128 * (abs(ma) + abs(mb))).bit_length()
+        return 31 - (abs(constant) + self._reach(site, ma, mb)).bit_length()
 
     def error_bound(self, site: Site) -> float:
         # each of the two factors is off by up to half its last bit
-        return float(0.5 + 256 / 2 ** self.fixed_point(site)[3])
+        reach = sum(max(map(abs, span(v.type))) for v in site.inputs)
+        return float(0.5 + reach / 2 ** self.fixed_point(site)[3])
+
+    def output_limits(self, inputs: tuple[Value, ...], output: Value) -> tuple[int, int]:
+        low, high = clamp_limits(self.clamp, output)
+        positive = self.sign > 0 and all(span(v.type)[0] >= v.zero for v in inputs if v.type.quant)
+        return (max(low, output.zero), high) if positive and all(v.type.quant for v in inputs) else (low, high)
 
     def operands(self, site: Site) -> tuple[int, ...]:
         return (0, 1)
@@ -99,10 +123,12 @@ class Add(Op):
         return same_rows(self, inputs, output, rows)
 
     def dims(self, site: Site) -> dict[str, int]:
-        ma, mb, constant, shift = self.fixed_point(site)
-        low, high = clamp_limits(self.clamp, site.output)
         out = site.output.type.shape
         loops = collapse(out, tuple(broadcast_strides(v.type.shape, out) for v in site.inputs))
+        if site.format == "f32":
+            return {**loops.dims(("A", "B")), "SUBTRACT": int(self.sign < 0)}
+        ma, mb, constant, shift = self.fixed_point(site)
+        low, high = clamp_limits(self.clamp, site.output)
         return {**loops.dims(("A", "B")), "A_MULTIPLIER": ma, "B_MULTIPLIER": mb, "CONSTANT": constant, "SHIFT": shift,
                 "OUT_MIN": low, "OUT_MAX": high}
 

@@ -11,8 +11,8 @@ import numpy as np
 from aot.builder import Builder
 from aot.costs import Work, estimate
 from aot.errors import AotError
-from aot.ir import Array, Node, Quant, TensorType, Value
-from aot.numerics import LIMITS, f32, quantize
+from aot.ir import FORMATS, Array, Node, Quant, TensorType, Value
+from aot.numerics import LIMITS, f32, quantize, span
 from aot.targets import Isa
 
 Shape = tuple[int, ...]
@@ -78,6 +78,11 @@ class Site:
     isa: Isa
     goal: str = "balanced"
 
+    @property
+    def format(self) -> str:
+        """The number format in which it computes: that of the output."""
+        return self.output.type.format
+
 
 @dataclass(frozen=True, eq=False)
 class Case:
@@ -110,11 +115,12 @@ class Moments:
 
 @dataclass(frozen=True, eq=False)
 class WeightForm:
-    """How weights are to be quantized: with a scale for each output channel or one in all, and what is known to round
-    them well (None: each to the nearest)."""
+    """How weights are to be quantized: with a scale for each output channel or one in all, what is known to round them
+    well (None: each to the nearest), and the number format."""
 
     per_channel: bool = True
     moments: Moments | None = None
+    format: str = "s8"
 
 
 PLAIN = WeightForm()
@@ -132,6 +138,8 @@ class Op:
     headers: ClassVar[tuple[str, ...]] = ()
     #: Whether the output keeps the quantization of the first input (data movement, max).
     same_quant: ClassVar[bool] = False
+    #: Whether the output has one scale only, whatever the range and its readers.
+    fixed_quant: ClassVar[bool] = False
     #: Whether it multiplies its first input by constant filters (input 1) and adds a constant bias (input 2).
     linear: ClassVar[bool] = False
     #: Whether each of those filters reads one channel only.
@@ -164,6 +172,17 @@ class Op:
         """Quantization of the output for a calibrated range; operators with a fixed output scale ignore the range."""
         return affine(low, high, format)
 
+    def output_limits(self, inputs: tuple[Value, ...], output: Value) -> tuple[int, int]:
+        """The smallest and largest integer which the output, of given quantization, can be."""
+        return span(output.type)
+
+    def reach(self, inputs: tuple[Value, ...], low: float, weights: str) -> float | None:
+        """How large 16-bit inputs should become, so that 32 bits hold sums of products with weights of that format.
+
+        ``inputs`` are float; ``low`` is the smallest number that the first one takes. None: as large as they can.
+        """
+        return None
+
     def judges_input(self) -> bool:
         """Whether the range of its input is best judged by what comes out of it."""
         return False
@@ -171,7 +190,8 @@ class Op:
     def quantize_constants(self, inputs: tuple[Value, ...], output: Value,
                            form: WeightForm = PLAIN) -> tuple[Value, ...]:
         """The inputs with constants turned into integers. ``inputs`` that are computed are quantized already."""
-        return tuple(v if v.data is None or v.type.format != "f32" else quantize_activation(v) for v in inputs)
+        return tuple(v if v.data is None or v.type.format != "f32" else quantize_activation(v, output.type.format)
+                     for v in inputs)
 
     def columns(self, x: Array, fill: float) -> Array:
         """What the filters of a linear operator are multiplied with, shape [groups, columns, depth]."""
@@ -210,8 +230,25 @@ class Op:
         """
         return 0.51
 
+    def includes(self, site: Site) -> tuple[str, ...]:
+        """Those of the headers which this use needs: wide inputs bring their own."""
+        if site.format == "f32":
+            return (*self.headers, "aot_float.h")
+        if len(site.inputs) == 3 and site.inputs[1].type.format == "s4":
+            return (*self.headers, "aot_nibble.h", *(("aot_wide.h",) if site.format == "s16" else ()))
+        linear = len(site.inputs) == 3 or self.name == "softmax"
+        return (*self.headers, "aot_wide.h") if site.format == "s16" and linear else self.headers
+
+    def template(self, site: Site) -> str:
+        """The template: ``templates/<answer>.c.j2``."""
+        return self.name
+
     def dims(self, site: Site) -> dict[str, int]:
         """The named numbers of the C body."""
+        return {}
+
+    def numbers(self, site: Site) -> dict[str, float]:
+        """Those which are float32."""
         return {}
 
     def constants(self, site: Site) -> dict[str, Array]:
@@ -256,7 +293,8 @@ class Op:
 
     def instructions(self, site: Site) -> float:
         """Estimate of the instructions which the plain kernel executes in one inference."""
-        return estimate(self.name, site.isa.name, site.goal, self.work(site))
+        found = estimate(self.name, site.isa.name, site.goal, self.work(site))
+        return found * {"s8": 1.0, "s16": 1.0, "s32": 1.0, "f32": 10.0}[site.format]  # the others were not measured
 
     @classmethod
     def cases(cls) -> Iterator[Case]:
@@ -330,7 +368,8 @@ def affine(low: float, high: float, format: str) -> Quant:
     smallest = 1e-12
     qmin, qmax = LIMITS[format]
     if format == "s16":
-        return Quant((max(f32(max(-low, high) / qmax), smallest),))
+        largest = max(-low, high)
+        return Quant((f32((largest if largest >= smallest else 1.0) / qmax),))
     if high - low < smallest:
         return Quant((f32(1.0 / 255.0),), 0 if low == high else qmin)
     scale = f32((high - low) / (qmax - qmin))
@@ -342,15 +381,22 @@ def quantize_activation(value: Value, format: str = "s8") -> Value:
     """A float constant that takes an activation's place, quantized over its own range."""
     assert value.data is not None
     quant = affine(float(value.data.min(initial=0)), float(value.data.max(initial=0)), format)
-    data = quantize(value.data, quant, *LIMITS[format]).astype(np.int8 if format == "s8" else np.int16)
+    data = quantize(value.data, quant, *LIMITS[format]).astype(FORMATS[format])
     return Value(value.name, TensorType(format, value.type.shape, quant), data)
 
 
 def clamp_limits(clamp: Clamp, output: Value) -> tuple[int, int]:
     """The integer bounds of a fused activation in the output's quantization."""
-    low, high = LIMITS[output.type.format]
+    low, high = span(output.type)
     bounds = [int(quantize(b, output.quant, low, high)) if b is not None else None for b in clamp]
     return (low if bounds[0] is None else bounds[0], high if bounds[1] is None else bounds[1])
+
+
+def clamp_numbers(clamp: Clamp, site: Site) -> dict[str, float]:
+    """The bounds of a fused activation in float arithmetic."""
+    if site.format != "f32":
+        return {}
+    return {n: b for n, b in zip(("OUT_MIN", "OUT_MAX"), clamp, strict=True) if b is not None}
 
 
 def apply_clamp(x: Array, clamp: Clamp) -> Array:

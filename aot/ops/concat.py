@@ -12,7 +12,7 @@ import numpy as np
 from aot.builder import Builder
 from aot.errors import AotError
 from aot.ir import Array, TensorType, Value
-from aot.numerics import Multipliers, multipliers, requantize
+from aot.numerics import Multipliers, inside, multipliers, requantize, span
 from aot.ops.base import Case, OnnxNode, Op, Shape, Site
 
 
@@ -51,9 +51,12 @@ class Concat(Op):
 
     def _mult(self, site: Site, x: Value) -> Multipliers | None:
         """The multiplier of one input, None when its bytes are the output's."""
-        if x.quant == site.output.quant:
+        if site.format == "f32":
             return None
-        return multipliers(x.scale / site.output.scale, 255.0)
+        low, high = span(x.type)
+        if x.quant == site.output.quant and inside(x.type, site.output.type):
+            return None
+        return multipliers(x.scale / site.output.scale, high - low)
 
     def simulate(self, site: Site, *x: Array) -> Array:
         parts = []
@@ -61,7 +64,7 @@ class Concat(Op):
             mult = self._mult(site, value)
             if mult is not None:
                 moved = requantize(data.astype(np.int64) - value.zero, mult) + site.output.zero
-                data = np.clip(moved, -128, 127).astype(np.int8)
+                data = np.clip(moved, *span(site.output.type)).astype(data.dtype)
             parts.append(data)
         return np.concatenate(parts, axis=self.axis)
 
@@ -71,7 +74,9 @@ class Concat(Op):
     def dims(self, site: Site) -> dict[str, int]:
         out = site.output.type.shape
         inner = prod(out[self.axis + 1:])
-        dims = {"ROWS": prod(out[:self.axis]), "OUT_ROW": out[self.axis] * inner, "OUT_ZERO": site.output.zero}
+        dims = {"ROWS": prod(out[:self.axis]), "OUT_ROW": out[self.axis] * inner}
+        if site.format != "f32":
+            dims["OUT_ZERO"] = site.output.zero
         for i, x in enumerate(site.inputs):
             dims[f"IN{i}_ROW"] = x.type.shape[self.axis] * inner
             mult = self._mult(site, x)

@@ -26,18 +26,27 @@ from aot.ops.base import (
     Strip,
     WeightForm,
     apply_clamp,
+    clamp_limits,
+    clamp_numbers,
 )
 from aot.ops.depthwise_conv2d import DepthwiseConv2d
 from aot.ops.linear import (
     accumulator_bound,
+    balanced_reach,
     channel_multipliers,
+    constant,
     finish,
     folded_bias,
     headroom,
+    linear_error_bound,
+    neighbours,
+    nibble_pairs,
     output_dims,
+    packed,
     quantize_weights,
     rescale_filters,
 )
+from aot.ops.single import limit
 from aot.ops.window import Window, from_nhwc, read_window, to_nhwc
 
 
@@ -149,21 +158,56 @@ class Conv2d(Op):
         """Largest possible absolute sum per output channel."""
         w = site.inputs[1].data
         assert w is not None
-        return accumulator_bound(self.bias(site), np.abs(w.astype(np.int64)).sum(axis=(1, 2, 3)))
+        return accumulator_bound(site.inputs[0], self.bias(site), w, 0)
 
     def multipliers(self, site: Site) -> Multipliers:
         """What brings each output channel to the output's scale."""
         return channel_multipliers(site, self.bound(site))
 
-    def prove(self, site: Site) -> int:
+    def output_limits(self, inputs: tuple[Value, ...], output: Value) -> tuple[int, int]:
+        return clamp_limits(self.clamp, output)
+
+    def reach(self, inputs: tuple[Value, ...], low: float, weights: str) -> float | None:
+        w = inputs[1].data
+        assert w is not None
+        return balanced_reach(w, 0, low, weights)
+
+    def error_bound(self, site: Site) -> float:
+        return linear_error_bound(site, self.multipliers(site))
+
+    def numbers(self, site: Site) -> dict[str, float]:
+        return clamp_numbers(self.clamp, site)
+
+    def prove(self, site: Site) -> int | None:
+        if site.format == "f32":
+            return None
         return headroom(self.bound(site))
 
+    def _single(self, x: Array, w: Array, b: Array) -> Array:
+        """In float32: from the bias on, in the order of the weights; padding is skipped."""
+        inside = self.window.patches(np.ones((1, *x.shape[1:3], 1), bool), False)
+        patches = self.window.patches(x, 0.0)
+        per_group, depth = w.shape[0] // self.groups, w.shape[3]
+        columns = [patches[..., g * depth:(g + 1) * depth] for g in range(self.groups)]
+        acc = np.broadcast_to(b, (*patches.shape[:3], w.shape[0])).astype(np.float32)
+        for ky, kx, i in np.ndindex(w.shape[1:]):
+            one = np.concatenate([np.repeat(c[:, :, :, ky, kx, i:i + 1], per_group, axis=3) for c in columns], axis=3)
+            acc = np.where(inside[:, :, :, ky, kx], acc + one * w[:, ky, kx, i], acc)
+        return limit(acc, self.clamp)
+
     def simulate(self, site: Site, *x: Array) -> Array:
+        if site.format == "f32":
+            return self._single(*x)
         # float64 holds these sums exactly: they stay below 2**53
         acc = self._sums(x[0].astype(np.float64), x[1].astype(np.float64), site.inputs[0].zero)
         acc = acc.astype(np.int64) + self.bias(site)
         assert_int32(acc, site.node.name)
         return finish(acc, self.multipliers(site), site, self.clamp)
+
+    def template(self, site: Site) -> str:
+        if packed(site):
+            return f"{self.name}.s4"
+        return self.name if site.format == "s8" else f"{self.name}.{site.format}"
 
     def _depth(self, site: Site) -> tuple[int, int]:
         """Elements of one sum, and the same padded to the instruction set's block."""
@@ -178,10 +222,16 @@ class Conv2d(Op):
         x, w, _ = site.inputs
         k, padded = self._depth(site)
         out = site.output.type.shape
+        own = {"PADDED_DEPTH": padded} if site.format == "s8" else {}
+        if packed(site):
+            own = {"BLOCKS": -(-k // 8), "PAIRS": -(-(out[3] // self.groups) // 2)}
+        if site.format == "f32":
+            return {**self.window.dims(x.type.shape, out), "GROUP_IN_C": w.type.shape[3],
+                    "GROUP_OUT_C": out[3] // self.groups, "DEPTH": k}
         return {
             **self.window.dims(x.type.shape, out),
             "GROUPS": self.groups, "GROUP_IN_C": w.type.shape[3], "GROUP_OUT_C": out[3] // self.groups,
-            "PIXELS": out[1] * out[2], "DEPTH": k, "PADDED_DEPTH": padded,
+            "PIXELS": out[1] * out[2], "DEPTH": k, **own,
             "IN_ZERO": x.zero, **output_dims(site, self.multipliers(site), self.clamp),
         }
 
@@ -189,15 +239,32 @@ class Conv2d(Op):
         w = site.inputs[1].data
         assert w is not None
         k, padded = self._depth(site)
-        rows = np.pad(w.reshape(w.shape[0], k), ((0, 0), (0, padded - k)))
+        rows = w.reshape(w.shape[0], k)
+        if site.format == "f32":
+            return {"weights": rows, "bias": constant(site.inputs[2])}
+        if packed(site):
+            rows = nibble_pairs(rows, self.groups)
+        elif site.format == "s16" and w.dtype == np.int8:
+            rows = neighbours(rows)
+        elif site.format == "s8":
+            rows = np.pad(rows, ((0, 0), (0, padded - k)))
         mult = self.multipliers(site)
         return {"weights": rows, "bias": self.bias(site), "multipliers": mult.m.astype(np.int32)}
 
     def scratch(self, site: Site) -> int:
+        k = self._depth(site)[0]
+        if site.format == "f32":
+            return 0
+        if packed(site):
+            return 2 * 2 * 8 * -(-k // 8)
+        if site.format != "s8":
+            return 2 * site.inputs[0].type.itemsize * k
         return 2 * site.isa.tile * self._depth(site)[1]
 
     def overlap(self, site: Site, index: int) -> Overlap | None:
-        return self.tiled_overlap(site, index, site.isa.tile)
+        if site.format == "f32":
+            return None
+        return self.tiled_overlap(site, index, 2 if site.format != "s8" or packed(site) else site.isa.tile)
 
     def tiled_overlap(self, site: Site, index: int, tile: int) -> Overlap | None:
         """For kernels that take ``tile`` pixels at a time, in order, and read all their inputs before they write."""
@@ -209,9 +276,11 @@ class Conv2d(Op):
         x = np.maximum(np.arange(ow) * self.window.stride[1] - self.window.pads[1], 0)
         first = ((np.minimum(y, height)[:, None] * width + np.minimum(x, width)[None, :]) * in_c).reshape(-1)
         ends = np.minimum(np.arange(tile, oh * ow + tile, tile), oh * ow)
-        needed = np.minimum.accumulate(first[::-1])[::-1]  # lowest byte which this pixel or a later one reads
+        needed = np.minimum.accumulate(first[::-1])[::-1]  # lowest element which this pixel or a later one reads
         live = ends[:-1]
-        return Overlap(int((live * out_c - needed[live]).max(initial=-height * width * in_c)))
+        before, after = site.inputs[0].type.itemsize, site.output.type.itemsize
+        distances = after * live * out_c - before * needed[live]
+        return Overlap(int(distances.max(initial=-before * height * width * in_c)))
 
     @classmethod
     def cases(cls) -> Iterator[Case]:

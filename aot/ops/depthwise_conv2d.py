@@ -10,17 +10,38 @@ import numpy as np
 
 from aot.ir import Array, TensorType, Value
 from aot.numerics import Multipliers, assert_int32
-from aot.ops.base import NO_CLAMP, PLAIN, Case, Clamp, Op, Overlap, Rows, Shape, Site, Strip, WeightForm, apply_clamp
+from aot.ops.base import (
+    NO_CLAMP,
+    PLAIN,
+    Case,
+    Clamp,
+    Op,
+    Overlap,
+    Rows,
+    Shape,
+    Site,
+    Strip,
+    WeightForm,
+    apply_clamp,
+    clamp_limits,
+    clamp_numbers,
+)
 from aot.ops.linear import (
     accumulator_bound,
+    balanced_reach,
     channel_multipliers,
+    constant,
     finish,
     folded_bias,
     headroom,
+    linear_error_bound,
+    nibbles,
     output_dims,
+    packed,
     quantize_weights,
     rescale_filters,
 )
+from aot.ops.single import limit
 from aot.ops.window import Window
 
 
@@ -98,16 +119,47 @@ class DepthwiseConv2d(Op):
         """Largest possible absolute sum per output channel."""
         w = site.inputs[1].data
         assert w is not None
-        return accumulator_bound(self.bias(site), np.abs(w.astype(np.int64)).sum(axis=(0, 1)))
+        return accumulator_bound(site.inputs[0], self.bias(site), w, 2)
 
     def multipliers(self, site: Site) -> Multipliers:
         """What brings each output channel to the output's scale."""
         return channel_multipliers(site, self.bound(site))
 
-    def prove(self, site: Site) -> int:
+    def output_limits(self, inputs: tuple[Value, ...], output: Value) -> tuple[int, int]:
+        return clamp_limits(self.clamp, output)
+
+    def reach(self, inputs: tuple[Value, ...], low: float, weights: str) -> float | None:
+        w = inputs[1].data
+        assert w is not None
+        return balanced_reach(w, 2, low, weights)
+
+    def error_bound(self, site: Site) -> float:
+        return linear_error_bound(site, self.multipliers(site))
+
+    def numbers(self, site: Site) -> dict[str, float]:
+        return clamp_numbers(self.clamp, site)
+
+    def prove(self, site: Site) -> int | None:
+        if site.format == "f32":
+            return None
         return headroom(self.bound(site))
 
+    def _single(self, x: Array, w: Array, b: Array) -> Array:
+        """In float32: from the bias on, in the order of the weights; padding is skipped."""
+        inside = self.window.patches(np.ones((1, *x.shape[1:3], 1), bool), False)
+        patches = self.window.patches(x, 0.0)
+        patches = np.repeat(patches, w.shape[2] // x.shape[3], axis=5)
+        acc = np.broadcast_to(b, (*patches.shape[:3], w.shape[2])).astype(np.float32)
+        for ky, kx in np.ndindex(w.shape[:2]):
+            acc = np.where(inside[:, :, :, ky, kx], acc + patches[:, :, :, ky, kx] * w[ky, kx], acc)
+        return limit(acc, self.clamp)
+
+    def template(self, site: Site) -> str:
+        return self.name if site.format != "f32" else "depthwise_conv2d.f32"
+
     def simulate(self, site: Site, *x: Array) -> Array:
+        if site.format == "f32":
+            return self._single(*x)
         acc = self._sums(x[0].astype(np.int64), x[1].astype(np.int64), site.inputs[0].zero) + self.bias(site)
         assert_int32(acc, site.node.name)
         return finish(acc, self.multipliers(site), site, self.clamp)
@@ -126,30 +178,40 @@ class DepthwiseConv2d(Op):
         x, _, _ = site.inputs
         out = site.output.type.shape
         plane_h, plane_w = self._plane(site)
+        if site.format == "f32":
+            return {**self.window.dims(x.type.shape, out), "FILTERS": out[3] // x.type.shape[3]}
         return {
             **self.window.dims(x.type.shape, out),
             "FILTERS": out[3] // x.type.shape[3], "PLANE_H": plane_h, "PLANE_W": plane_w,
             "COPY_H": min(x.type.shape[1], plane_h - self.window.pads[0]),
             "COPY_W": min(x.type.shape[2], plane_w - self.window.pads[1]),
-            "IN_ZERO": x.zero, **output_dims(site, self.multipliers(site), self.clamp),
+            "IN_ZERO": x.zero,
+            **({"PACKED": -(-self.window.kernel[0] * self.window.kernel[1] // 2)} if packed(site) else {}),
+            **output_dims(site, self.multipliers(site), self.clamp),
         }
 
     def constants(self, site: Site) -> dict[str, Array]:
         w = site.inputs[1].data
         assert w is not None
-        mult = self.multipliers(site)
         # one filter after the other: the kernel works channel by channel
-        return {"weights": np.ascontiguousarray(w.transpose(2, 0, 1)).reshape(w.shape[2], -1),
+        rows = np.ascontiguousarray(w.transpose(2, 0, 1)).reshape(w.shape[2], -1)
+        if site.format == "f32":
+            return {"weights": rows, "bias": constant(site.inputs[2])}
+        mult = self.multipliers(site)
+        return {"weights": nibbles(rows, 2, (0, 1)) if packed(site) else rows,
                 "bias": self.bias(site), "multipliers": mult.m.astype(np.int32)}
 
     def scratch(self, site: Site) -> int:
         height, width = self._plane(site)
-        return height * width
+        if site.format == "f32":
+            return 0
+        one = self.window.kernel[0] * self.window.kernel[1] if packed(site) else 0
+        return height * width * site.inputs[0].type.itemsize + one
 
     def overlap(self, site: Site, index: int) -> Overlap | None:
         # A channel is copied to the scratch plane before its outputs are written, and nothing else is touched.
         n, _, _, in_c = site.inputs[0].type.shape
-        if index != 0 or n != 1 or in_c != site.output.type.shape[3]:
+        if site.format == "f32" or index != 0 or n != 1 or in_c != site.output.type.shape[3]:
             return None
         return Overlap(0, exact=True)
 

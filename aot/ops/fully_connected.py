@@ -12,17 +12,37 @@ from aot.builder import Builder
 from aot.errors import AotError
 from aot.ir import Array, TensorType, Value
 from aot.numerics import Multipliers, assert_int32
-from aot.ops.base import NO_CLAMP, PLAIN, Case, Clamp, OnnxNode, Op, Shape, Site, WeightForm, apply_clamp
+from aot.ops.base import (
+    NO_CLAMP,
+    PLAIN,
+    Case,
+    Clamp,
+    OnnxNode,
+    Op,
+    Shape,
+    Site,
+    WeightForm,
+    apply_clamp,
+    clamp_limits,
+    clamp_numbers,
+)
 from aot.ops.linear import (
     accumulator_bound,
+    balanced_reach,
     channel_multipliers,
+    constant,
     finish,
     folded_bias,
     headroom,
+    linear_error_bound,
+    neighbours,
+    nibble_pairs,
     output_dims,
+    packed,
     quantize_weights,
     rescale_filters,
 )
+from aot.ops.single import limit
 from aot.ops.transpose import Transpose
 
 
@@ -112,29 +132,71 @@ class FullyConnected(Op):
         """Largest possible absolute sum per output channel."""
         w = site.inputs[1].data
         assert w is not None
-        return accumulator_bound(self.bias(site), np.abs(w.astype(np.int64)).sum(axis=1))
+        return accumulator_bound(site.inputs[0], self.bias(site), w, 0)
 
     def multipliers(self, site: Site) -> Multipliers:
         """What brings each output channel to the output's scale."""
         return channel_multipliers(site, self.bound(site))
 
-    def prove(self, site: Site) -> int:
+    def output_limits(self, inputs: tuple[Value, ...], output: Value) -> tuple[int, int]:
+        return clamp_limits(self.clamp, output)
+
+    def reach(self, inputs: tuple[Value, ...], low: float, weights: str) -> float | None:
+        w = inputs[1].data
+        assert w is not None
+        return balanced_reach(w, 0, low, weights)
+
+    def error_bound(self, site: Site) -> float:
+        return linear_error_bound(site, self.multipliers(site))
+
+    def numbers(self, site: Site) -> dict[str, float]:
+        return clamp_numbers(self.clamp, site)
+
+    def prove(self, site: Site) -> int | None:
+        if site.format == "f32":
+            return None
         return headroom(self.bound(site))
 
+    def _single(self, x: Array, w: Array, b: Array) -> Array:
+        """In float32: from the bias on, in the order of the weights."""
+        acc = np.broadcast_to(b, (*x.shape[:-1], w.shape[0])).astype(np.float32)
+        for k in range(w.shape[1]):
+            acc = acc + x[..., k:k + 1] * w[:, k]
+        return limit(acc, self.clamp)
+
     def simulate(self, site: Site, *x: Array) -> Array:
+        if site.format == "f32":
+            return self._single(*x)
         # float64 holds these sums exactly: they stay below 2**53
         acc = (x[0].astype(np.float64) @ x[1].astype(np.float64).T).astype(np.int64) + self.bias(site)
         assert_int32(acc, site.node.name)
         return finish(acc, self.multipliers(site), site, self.clamp)
 
+    def template(self, site: Site) -> str:
+        if site.format == "f32":
+            return "fully_connected.f32"
+        return f"{self.name}.s4" if packed(site) else self.name
+
+    def scratch(self, site: Site) -> int:
+        return 2 * 8 * -(-site.inputs[1].type.shape[1] // 8) if packed(site) else 0
+
     def dims(self, site: Site) -> dict[str, int]:
         w = site.inputs[1].type.shape
+        if site.format == "f32":
+            return {"ROWS": site.output.type.size // w[0], "IN_LENGTH": w[1], "OUT_LENGTH": w[0]}
         return {"ROWS": site.output.type.size // w[0], "IN_LENGTH": w[1], "OUT_LENGTH": w[0],
+                **({"BLOCKS": -(-w[1] // 8)} if packed(site) else {}),
                 **output_dims(site, self.multipliers(site), self.clamp)}
 
     def constants(self, site: Site) -> dict[str, Array]:
         w = site.inputs[1].data
         assert w is not None
+        if site.format == "f32":
+            return {"weights": w, "bias": constant(site.inputs[2])}
+        if packed(site):
+            w = nibble_pairs(w)
+        elif site.format == "s16" and w.dtype == np.int8:
+            w = neighbours(w)
         return {"weights": w, "bias": self.bias(site),
                 "multipliers": self.multipliers(site).m.astype(np.int32)}
 

@@ -11,8 +11,10 @@ import numpy as np
 from aot.builder import Builder
 from aot.costs import Work
 from aot.ir import Array, TensorType
+from aot.numerics import LIMITS
 from aot.ops.base import Case, OnnxNode, Op, Rows, Shape, Site, Strip
 from aot.ops.pool import read_pool, read_reduction
+from aot.ops.single import LARGEST
 from aot.ops.window import Window
 
 
@@ -41,7 +43,27 @@ class MaxPool2d(Op):
         return np.asarray(self.window.patches(x[0], -np.inf).max(axis=(3, 4)))
 
     def simulate(self, site: Site, *x: Array) -> Array:
-        return np.asarray(self.window.patches(x[0], -128).max(axis=(3, 4)))
+        if site.format == "f32":
+            return self._single(x[0])
+        return np.asarray(self.window.patches(x[0], self._lowest(site)).max(axis=(3, 4)))
+
+    def _single(self, x: Array) -> Array:
+        patches = self.window.patches(x, -LARGEST)
+        largest = np.full(patches.shape[:3] + patches.shape[5:], -LARGEST, np.float32)
+        for ky in range(self.window.kernel[0]):
+            for kx in range(self.window.kernel[1]):
+                value = patches[:, :, :, ky, kx]
+                largest = np.where(value < largest, largest, value)
+        return largest
+
+    def template(self, site: Site) -> str:
+        return self.name if site.format != "f32" else "max_pool2d.f32"
+
+    def numbers(self, site: Site) -> dict[str, float]:
+        return {"LOWEST": -LARGEST} if site.format == "f32" else {}
+
+    def _lowest(self, site: Site) -> int:
+        return LIMITS[site.format][0]
 
     def strip(self, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows) -> Strip | None:
         found = self.window.strip(inputs[0].shape[1], rows)
@@ -52,7 +74,8 @@ class MaxPool2d(Op):
         return {"layer": 1, "places": size * self.window.kernel[0] * self.window.kernel[1], "outputs": size}
 
     def dims(self, site: Site) -> dict[str, int]:
-        return {**self.window.dims(site.inputs[0].type.shape, site.output.type.shape), "LOWEST": -128}
+        lowest = {} if site.format == "f32" else {"LOWEST": self._lowest(site)}
+        return {**self.window.dims(site.inputs[0].type.shape, site.output.type.shape), **lowest}
 
     @classmethod
     def cases(cls) -> Iterator[Case]:

@@ -10,8 +10,8 @@ import numpy as np
 
 from aot.builder import Builder
 from aot.errors import AotError
-from aot.ir import Array, TensorType
-from aot.numerics import Multipliers, multipliers, requantize
+from aot.ir import Array, TensorType, Value
+from aot.numerics import Multipliers, multipliers, requantize, span
 from aot.ops.add import Add, broadcast
 from aot.ops.base import (
     NO_CLAMP,
@@ -26,8 +26,10 @@ from aot.ops.base import (
     Strip,
     apply_clamp,
     clamp_limits,
+    clamp_numbers,
     same_rows,
 )
+from aot.ops.single import limit
 from aot.ops.strided import broadcast_strides, collapse
 
 
@@ -61,18 +63,42 @@ class Mul(Op):
     def reference(self, *x: Array) -> Array:
         return apply_clamp(x[0] * x[1], self.clamp)
 
+    def _reach(self, site: Site) -> int:
+        """Largest product of two factors."""
+        a, b = (max(v.zero - low, high - v.zero) if v.type.format != "s8" else 255
+                for v in site.inputs for low, high in [span(v.type)])
+        return a * b
+
     def _mult(self, site: Site) -> Multipliers:
         a, b, y = site.inputs[0], site.inputs[1], site.output
-        return multipliers(a.scale * b.scale / y.scale, 255.0 * 255.0)
+        return multipliers(a.scale * b.scale / y.scale, self._reach(site))
 
     def simulate(self, site: Site, *x: Array) -> Array:
+        if site.format == "f32":
+            return limit(x[0] * x[1], self.clamp)
         a, b = site.inputs[0], site.inputs[1]
         acc = (x[0].astype(np.int64) - a.zero) * (x[1].astype(np.int64) - b.zero)
         y = requantize(acc, self._mult(site)) + site.output.zero
-        return np.asarray(np.clip(y, *clamp_limits(self.clamp, site.output)), np.int8)
+        return np.asarray(np.clip(y, *clamp_limits(self.clamp, site.output)), x[0].dtype)
 
-    def prove(self, site: Site) -> int:
-        return 31 - ((255 * 255) << self._mult(site).shift).bit_length()
+    def template(self, site: Site) -> str:
+        return self.name if site.format != "f32" else "mul.f32"
+
+    def numbers(self, site: Site) -> dict[str, float]:
+        return clamp_numbers(self.clamp, site)
+
+    def prove(self, site: Site) -> int | None:
+        if site.format == "f32":
+            return None
+        return 31 - (self._reach(site) << self._mult(site).shift).bit_length()
+
+    def output_limits(self, inputs: tuple[Value, ...], output: Value) -> tuple[int, int]:
+        return clamp_limits(self.clamp, output)
+
+    def error_bound(self, site: Site) -> float:
+        mult = self._mult(site)
+        high = float(np.abs(span(site.output.type)).max()) + abs(site.output.zero)
+        return 0.51 if site.format == "s8" else 0.51 + 0.5 * high / max(float(mult.m[0]), 1.0)
 
     def operands(self, site: Site) -> tuple[int, ...]:
         return (0, 1)
@@ -81,10 +107,12 @@ class Mul(Op):
         return same_rows(self, inputs, output, rows)
 
     def dims(self, site: Site) -> dict[str, int]:
-        mult = self._mult(site)
-        low, high = clamp_limits(self.clamp, site.output)
         out = site.output.type.shape
         loops = collapse(out, tuple(broadcast_strides(v.type.shape, out) for v in site.inputs))
+        if site.format == "f32":
+            return loops.dims(("A", "B"))
+        mult = self._mult(site)
+        low, high = clamp_limits(self.clamp, site.output)
         return {**loops.dims(("A", "B")), "A_ZERO": site.inputs[0].zero, "B_ZERO": site.inputs[1].zero,
                 "MULTIPLIER": int(mult.m[0]), "SHIFT": mult.shift,
                 "OUT_ZERO": site.output.zero, "OUT_MIN": low, "OUT_MAX": high}

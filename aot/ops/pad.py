@@ -10,9 +10,10 @@ import numpy as np
 
 from aot.builder import Builder
 from aot.errors import AotError
-from aot.ir import Array, TensorType
-from aot.numerics import LIMITS, quantize
+from aot.ir import Array, TensorType, Value
+from aot.numerics import LIMITS, quantize, span
 from aot.ops.base import Case, OnnxNode, Op, Shape, Site
+from aot.ops.single import LARGEST
 from aot.ops.strided import collapse, row_major
 
 
@@ -64,16 +65,33 @@ class Pad(Op):
     def reference(self, *x: Array) -> Array:
         return self._pad(x[0], self.value)
 
+    def _real(self) -> float:
+        return float(np.clip(self.value, -LARGEST, LARGEST))
+
+    def template(self, site: Site) -> str:
+        return self.name if site.format != "f32" else "pad.f32"
+
+    def numbers(self, site: Site) -> dict[str, float]:
+        return {"FILL": self._real()} if site.format == "f32" else {}
+
     def _fill(self, site: Site) -> int:
-        return int(quantize(self.value, site.output.quant, *LIMITS["s8"]))
+        return int(quantize(self.value, site.output.quant, *span(site.output.type)))
+
+    def output_limits(self, inputs: tuple[Value, ...], output: Value) -> tuple[int, int]:
+        low, high = span(output.type)
+        smallest, largest = LIMITS[output.type.format]
+        reach = max(-low, high)
+        fill = int(quantize(self.value, output.quant, max(-reach, smallest), min(reach, largest)))
+        return min(low, fill), max(high, fill)
 
     def simulate(self, site: Site, *x: Array) -> Array:
-        return self._pad(x[0], self._fill(site))
+        return self._pad(x[0], self._real() if site.format == "f32" else self._fill(site))
 
     def dims(self, site: Site) -> dict[str, int]:
         strides = row_major(site.output.type.shape)
         loops = collapse(site.inputs[0].type.shape, (strides,))
-        return {**loops.dims(("OUT",)), "LENGTH": site.output.type.size, "FILL": self._fill(site),
+        return {**loops.dims(("OUT",)), "LENGTH": site.output.type.size,
+                **({} if site.format == "f32" else {"FILL": self._fill(site)}),
                 "FIRST": sum(p * s for p, s in zip(self.before, strides, strict=True))}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Softmax over the last axis, by a table of exponentials."""
+"""Softmax over the last axis, by tables of exponentials."""
 
 from __future__ import annotations
 
@@ -10,24 +10,29 @@ import numpy as np
 
 from aot.builder import Builder
 from aot.errors import AotError
-from aot.ir import Array, Quant, TensorType
+from aot.ir import Array, Quant, TensorType, Value
+from aot.numerics import INT32_MAX, LIMITS
 from aot.ops.base import Case, OnnxNode, Op, Overlap, Shape, Site
 from aot.ops.reshape import Reshape
+from aot.ops.single import exp
 from aot.ops.transpose import Transpose, inverse
 
-#: Output quantization: probabilities in steps of 1/256 (TFLite 8-bit quantization specification, SOFTMAX).
-OUTPUT = Quant((1.0 / 256.0,), -128)
+#: Output quantization: probabilities in steps of 1/256 or 1/32768 (TFLite quantization specification, SOFTMAX).
+OUTPUT = {"s8": Quant((1.0 / 256.0,), -128), "s16": Quant((1.0 / 32768.0,))}
 
 
 @dataclass(frozen=True)
 class Softmax(Op):
     """``exp(x) / sum(exp(x))`` over the last axis.
 
-    A table holds ``exp`` for every distance from the row's maximum, in 16 bits; the quotient is rounded, ties up.
+    A table holds ``exp`` for every distance from the row's maximum, in 16 bits; the quotient is rounded, ties up. For
+    16-bit inputs there are two tables, of 31 fractional bits: one for the distance's lower byte, one for the upper;
+    their product is rounded to 16 bits.
     """
 
     name: ClassVar[str] = "softmax"
     onnx: ClassVar[tuple[str, ...]] = ("Softmax",)
+    fixed_quant: ClassVar[bool] = True
 
     @classmethod
     def read(cls, node: OnnxNode, b: Builder) -> tuple[str, ...]:
@@ -57,34 +62,63 @@ class Softmax(Op):
         return True
 
     def output_quant(self, low: float, high: float, format: str) -> Quant:
-        return OUTPUT
+        return OUTPUT[format]
 
-    def _table(self, site: Site) -> Array:
-        return np.asarray(np.floor(np.exp(-site.inputs[0].scale * np.arange(256)) * 65535 + 0.5), np.uint16)
+    def output_limits(self, inputs: tuple[Value, ...], output: Value) -> tuple[int, int]:
+        return output.zero, LIMITS[output.type.format][1]
+
+    def _table(self, site: Site, factor: int = 1) -> Array:
+        """``exp`` of 0 .. 255 steps of ``factor`` input steps down."""
+        real = np.exp(-site.inputs[0].scale * factor * np.arange(256))
+        if site.format == "s8":
+            return np.asarray(np.floor(real * 65535 + 0.5), np.uint16)
+        one = INT32_MAX if factor == 1 else INT32_MAX * (65535 / 65536)  # so that the product fits 16 bits
+        return np.asarray(np.floor(real * one + 0.5), np.int32)
 
     def simulate(self, site: Site, *x: Array) -> Array:
+        if site.format == "f32":
+            return _single(x[0])
         distance = x[0].max(axis=-1, keepdims=True).astype(np.int64) - x[0]
-        e = self._table(site)[distance].astype(np.int64)
+        if site.format == "s8":
+            e = self._table(site)[distance].astype(np.int64)
+        else:
+            fine, coarse = self._table(site).astype(np.int64), self._table(site, 256).astype(np.int64)
+            product = (coarse[distance >> 8] * fine[distance & 255] + 2**31) >> 32
+            e = (product + 2**13) >> 14
         total = e.sum(axis=-1, keepdims=True)
-        return np.asarray(np.minimum((e * 256 + total // 2) // total - 128, 127), np.int8)
+        zero, highest = self.output_limits(site.inputs, site.output)
+        steps = round(1 / site.output.scale)
+        return np.asarray(np.minimum((e * steps + total // 2) // total + zero, highest), x[0].dtype)
 
-    def prove(self, site: Site) -> int:
+    def prove(self, site: Site) -> int | None:
+        if site.format == "f32":
+            return None
         length = site.output.type.shape[-1]
         if length > 65536:
             raise AotError(f"Softmax over {length} elements: the sum of exponentials may exceed 32 bits")
-        return 32 - (65535 * max(length, 384)).bit_length()
+        return 32 - (65535 * max(length, 384 if site.format == "s8" else 49152)).bit_length()
 
     def error_bound(self, site: Site) -> float:
         # every exponential in the sum is off by up to half of 1/65535, and so is that of the element itself
-        return 0.5 + 256 * (site.output.type.shape[-1] + 1) / 2 / 65535
+        return 0.5 + 1 / site.output.scale * (site.output.type.shape[-1] + 1.01) / 2 / 65535
 
     def dims(self, site: Site) -> dict[str, int]:
         length = site.output.type.shape[-1]
+        if site.format == "f32":
+            return {"ROWS": site.output.type.size // length, "LENGTH": length}
+        zero, highest = self.output_limits(site.inputs, site.output)
         return {"ROWS": site.output.type.size // length, "LENGTH": length,
-                "OUT_STEPS": 256, "OUT_ZERO": -128, "OUT_MAX": 127}
+                "OUT_STEPS": round(1 / site.output.scale), "OUT_ZERO": zero, "OUT_MAX": highest}
+
+    def template(self, site: Site) -> str:
+        return self.name if site.format == "s8" else f"{self.name}.{site.format}"
 
     def constants(self, site: Site) -> dict[str, Array]:
-        return {"exponentials": self._table(site)}
+        if site.format == "f32":
+            return {}
+        if site.format == "s8":
+            return {"exponentials": self._table(site)}
+        return {"exponentials": self._table(site), "powers": self._table(site, 256)}
 
     def overlap(self, site: Site, index: int) -> Overlap | None:
         return Overlap(0, exact=True)
@@ -94,3 +128,15 @@ class Softmax(Op):
         yield Case(cls(), ((1, 10),), {})
         yield Case(cls(), ((3, 1, 7),), {})
         yield Case(cls(), ((2, 1),), {})
+
+
+def _single(x: Array) -> Array:
+    """Softmax in float32; sums run from the first element to the last."""
+    largest = x[..., 0]
+    for i in range(1, x.shape[-1]):
+        largest = np.where(x[..., i] < largest, largest, x[..., i])
+    e = exp(x - largest[..., None])
+    total = np.zeros_like(largest)
+    for i in range(x.shape[-1]):
+        total = total + e[..., i]
+    return np.asarray(e / total[..., None])

@@ -1,4 +1,4 @@
-"""Functions of one element. For int8 input, every one of them is a table of 256 entries."""
+"""Functions of one element: for int8 a table of 256 entries, for int16 one of up to 513 with interpolation between."""
 
 from __future__ import annotations
 
@@ -10,11 +10,28 @@ import numpy as np
 
 from aot.builder import Builder
 from aot.errors import AotError
-from aot.ir import Array, Quant, TensorType
-from aot.numerics import LIMITS, dequantize, quantize
+from aot.ir import FORMATS, Array, Quant, TensorType, Value
+from aot.numerics import LIMITS, Multipliers, dequantize, multipliers, quantize, requantize, span
 from aot.ops.add import Add
-from aot.ops.base import NO_CLAMP, Case, Clamp, OnnxNode, Op, Overlap, Rows, Shape, Site, Strip, affine, same_rows
+from aot.ops.base import (
+    NO_CLAMP,
+    Case,
+    Clamp,
+    OnnxNode,
+    Op,
+    Overlap,
+    Rows,
+    Shape,
+    Site,
+    Strip,
+    affine,
+    clamp_limits,
+    clamp_numbers,
+    same_rows,
+)
 from aot.ops.mul import Mul
+from aot.ops.single import FUNCTIONS as SINGLE
+from aot.ops.single import limit, whole_power
 
 
 def _erf(x: Array) -> Array:
@@ -75,6 +92,9 @@ _PLAIN: Mapping[str, tuple[tuple[str, float], ...]] = {
     "Selu": (("alpha", 1.67326319217681884765625), ("gamma", 1.05070102214813232421875)),
     "ThresholdedRelu": (("alpha", 1.0),),
 }
+
+#: Largest number of stretches between the entries of a table for 16-bit inputs.
+SEGMENTS = 512
 
 #: Output ranges that hold for every input.
 _BOUNDED = {"sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "erf": (-1.0, 1.0),
@@ -140,25 +160,117 @@ class Unary(Op):
     def output_quant(self, low: float, high: float, format: str) -> Quant:
         return affine(*_BOUNDED.get(self.function, (low, high)), format)
 
-    def _table(self, site: Site) -> Array:
-        low, high = LIMITS["s8"]
-        x, y = site.inputs[0], site.output
-        real = dequantize(np.arange(low, high + 1), x.quant).astype(np.float64)
+    def output_limits(self, inputs: tuple[Value, ...], output: Value) -> tuple[int, int]:
+        if self._rescales(output.type.format):
+            return clamp_limits(self._bounds(), output)
+        table = self._mapped(inputs[0], output, *self._grid(inputs[0]))
+        return int(table.min()), int(table.max())
+
+    def _rescales(self, format: str) -> bool:
+        """Whether it is computed as a change of scale with a clamp: functions with corners where no table entry is."""
+        return format == "s16" and self.function in ("clip", "identity")
+
+    def _bounds(self) -> Clamp:
+        low, high = self.params if self.function == "clip" else (-np.inf, np.inf)
+        return (None if low == -np.inf else low, None if high == np.inf else high)
+
+    @staticmethod
+    def _grid(x: Value) -> tuple[int, int, int]:
+        """First input which the table holds, number of entries, and logarithm of the inputs from one to the next.
+
+        With steps of more than one input, 0 is among the entries and there is one behind the last that is needed.
+        """
+        low, high = span(x.type)
+        if x.type.format == "s8":
+            return low, high - low + 1, 0
+        shift = 0
+        while (high >> shift) + 1 - (low >> shift) > SEGMENTS:
+            shift += 1
+        return (low >> shift) << shift, (high >> shift) + 2 - (low >> shift), shift
+
+    def _mapped(self, x: Value, y: Value, first: int, entries: int, shift: int) -> Array:
+        real = dequantize(first + (np.arange(entries) << shift), x.quant).astype(np.float64)
         with np.errstate(all="ignore"):
             mapped = np.asarray(FUNCTIONS[self.function](real, *self.params))
-        return quantize(mapped, y.quant, low, high).astype(np.int8)
+        return quantize(mapped, y.quant, *LIMITS[y.type.format]).astype(FORMATS[y.type.format])
+
+    def _table(self, site: Site) -> Array:
+        return self._mapped(site.inputs[0], site.output, *self._grid(site.inputs[0]))
+
+    def _mult(self, site: Site) -> Multipliers:
+        """What :meth:`_rescales` means by a change of scale."""
+        x = site.inputs[0]
+        return multipliers(x.scale / site.output.scale, max(map(abs, span(x.type))))
 
     def simulate(self, site: Site, *x: Array) -> Array:
-        return np.asarray(self._table(site)[x[0].astype(np.int64) + 128])
+        if site.format == "f32":
+            with np.errstate(all="ignore"):
+                return self._single(x[0])
+        q = x[0].astype(np.int64)
+        if self._rescales(site.format):
+            y = requantize(q, self._mult(site))
+            return np.asarray(np.clip(y, *clamp_limits(self._bounds(), site.output)), x[0].dtype)
+        first, _, shift = self._grid(site.inputs[0])
+        table, place = self._table(site), q - first
+        if shift == 0:
+            return np.asarray(table[place])
+        rest, entry = place & ((1 << shift) - 1), table[place >> shift].astype(np.int64)
+        rise = (table[(place >> shift) + 1].astype(np.int64) - entry) * rest
+        return np.asarray(entry + ((rise + (1 << (shift - 1))) >> shift), x[0].dtype)
+
+    def error_bound(self, site: Site) -> float:
+        first, entries, shift = self._grid(site.inputs[0])
+        if shift == 0 or self._rescales(site.format):
+            return 0.51
+        # entries are rounded, and so is what lies between; a chord is off by what the function bends, seen half-way
+        x, y = site.inputs[0], site.output
+        ends = self._mapped(x, y, first, entries, shift).astype(np.float64)
+        between = self._mapped(x, y, first + (1 << (shift - 1)), entries - 1, shift)
+        return 2.0 + 2 * float(np.abs((ends[1:] + ends[:-1]) / 2 - between).max(initial=0))
+
+    def _single(self, x: Array) -> Array:
+        if self.function == "clip":
+            return limit(x, self._bounds())
+        return np.asarray(SINGLE[self.function][1](x, *self.params), np.float32)
+
+    def numbers(self, site: Site) -> dict[str, float]:
+        if site.format != "f32":
+            return {}
+        if self.function == "clip":
+            return clamp_numbers(self._bounds(), site)
+        return {f"P{i}": p for i, p in enumerate(self.params)}
+
+    def expression(self) -> str:
+        """The function of x in C, in float arithmetic."""
+        if self.function != "clip":
+            return SINGLE[self.function][0]
+        low, high = self._bounds()
+        inner = "x" if low is None else "aot_at_least(x, OUT_MIN)"
+        return inner if high is None else f"aot_at_most({inner}, OUT_MAX)"
+
+    def template(self, site: Site) -> str:
+        if site.format == "f32":
+            return "unary.f32"
+        if self._rescales(site.format):
+            return "unary.rescale"
+        return self.name if self._grid(site.inputs[0])[2] == 0 else "unary.interpolate"
 
     def strip(self, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows) -> Strip | None:
         return same_rows(self, inputs, output, rows)
 
     def dims(self, site: Site) -> dict[str, int]:
-        return {"LENGTH": site.output.type.size, "LOWEST": -128}
+        length = {"LENGTH": site.output.type.size}
+        if site.format == "f32":
+            return {**length, **({"WHOLE": whole_power(*self.params)} if self.function == "pow" else {})}
+        if self._rescales(site.format):
+            low, high = clamp_limits(self._bounds(), site.output)
+            mult = self._mult(site)
+            return {**length, "MULTIPLIER": int(mult.m[0]), "SHIFT": mult.shift, "OUT_MIN": low, "OUT_MAX": high}
+        first, _, shift = self._grid(site.inputs[0])
+        return {**length, "LOWEST": first, **({"STEP": 1 << shift, "STEP_BITS": shift} if shift else {})}
 
     def constants(self, site: Site) -> dict[str, Array]:
-        return {"table": self._table(site)}
+        return {} if site.format == "f32" or self._rescales(site.format) else {"table": self._table(site)}
 
     def overlap(self, site: Site, index: int) -> Overlap | None:
         return Overlap(0)

@@ -19,7 +19,8 @@ struct bench_project {
     uint32_t samples;
     uint32_t inputs;
     uint32_t outputs;
-    const uint32_t *lengths;
+    const uint32_t *lengths; /* bytes of each input and output */
+    const uint32_t *units;   /* bytes of one of its elements */
 };
 
 enum { BENCH_GUARD = 16 }; /* bytes around every block of memory which must stay as they are */

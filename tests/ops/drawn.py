@@ -21,15 +21,22 @@ from aot.ops.fully_connected import FullyConnected
 from aot.ops.max_pool2d import MaxPool2d
 from aot.ops.mul import Mul
 from aot.ops.pad import Pad
+from aot.ops.quantize import Quantize
 from aot.ops.reshape import Reshape
 from aot.ops.slice import Slice
 from aot.ops.softmax import Softmax
 from aot.ops.transpose import Transpose
 from aot.ops.unary import FUNCTIONS, Unary
 from aot.ops.window import Window
+from aot.recipe import Formats
 
 CHANNELS = (1, 2, 3, 4, 5, 7, 8, 9, 16, 17)
 seeds = st.integers(0, 2**32 - 1)
+
+
+INT8 = Formats()
+#: What else networks compute in.
+OTHERS = (Formats("s16", "s16"), Formats("s16", "s8"), Formats("s8", "s4"), Formats("s16", "s4"), Formats("f32", "f32"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +47,7 @@ class Scaled:
     ranges: tuple[Range, ...]
     stretch: tuple[float, float]
     seed: int
+    formats: Formats = INT8
 
     def calibration(self, graph: Graph) -> Calibration:
         """Ranges of the graph with just this operator."""
@@ -65,10 +73,11 @@ def ranges(draw: st.DrawFn) -> Range:
 
 
 @st.composite
-def scaled(draw: st.DrawFn, cases: st.SearchStrategy[Case]) -> Scaled:
+def scaled(draw: st.DrawFn, cases: st.SearchStrategy[Case], formats: tuple[Formats, ...] = (INT8,)) -> Scaled:
     case = draw(cases)
     stretches = st.sampled_from((1.0, 1.0, 1.0, 0.5, 0.05, 4.0))
-    return Scaled(case, tuple(draw(ranges()) for _ in case.shapes), (draw(stretches), draw(stretches)), draw(seeds))
+    return Scaled(case, tuple(draw(ranges()) for _ in case.shapes), (draw(stretches), draw(stretches)), draw(seeds),
+                  draw(st.sampled_from(formats)))
 
 
 # --- the parts of a case -----------------------------------------------------------------------------------------
@@ -222,6 +231,11 @@ def transpose(draw: st.DrawFn) -> Case:
 
 
 @st.composite
+def quantize(draw: st.DrawFn) -> Case:
+    return Case(Quantize("s8"), (draw(shapes),), {})
+
+
+@st.composite
 def reshape(draw: st.DrawFn) -> Case:
     shape = draw(shapes)
     return Case(Reshape((prod(shape),)), (shape,), {})
@@ -253,6 +267,7 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "max_pool2d": max_pool2d(),
     "mul": binary(st.builds(Mul, clamps)),
     "pad": pad(),
+    "quantize": quantize(),
     "reshape": reshape(),
     "slice": slice_(),
     "softmax": softmax(),

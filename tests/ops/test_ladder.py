@@ -12,7 +12,7 @@ import battery
 import boards
 import numpy as np
 import pytest
-from kernels import Project, graph_of, project, steps_from_reference, wrapped
+from kernels import INT8, Project, graph_of, project, steps_from_reference, wrapped
 
 from aot import build
 from aot.ops import OPS
@@ -20,6 +20,7 @@ from aot.ops.base import Op, Overlap, Site
 from aot.ops.conv2d import Conv2d
 from aot.plan import Plan
 from aot.program import Program, Sharing, lower
+from aot.recipe import Formats
 from aot.targets import TARGETS
 
 IDS = [op.name for op in OPS]
@@ -91,14 +92,14 @@ def tight(program: Program, which: int) -> Plan:
     return Plan(offsets, max(offsets[b.name] + b.nbytes for b in program.buffers), 0)
 
 
-def overlapping(op: type[Op], isa: str) -> dict[str, Project]:
+def overlapping(op: type[Op], isa: str, formats: Formats = INT8) -> dict[str, Project]:
     """Those of the operator's cases that may work in place, placed tightly."""
     made, target = {}, TARGETS[battery.ISAS[isa]]
     for i, case in enumerate(op.cases()):
         graph = wrapped(case)
-        for k in range(len(middle(lower(project(graph, target, seed=i).graph, target.isa)))):
+        for k in range(len(middle(lower(project(graph, target, seed=i, formats=formats).graph, target.isa)))):
             name = f"{op.name}_{i}_over_{k}"
-            made[name] = project(graph, target, name, seed=i, place=partial(tight, which=k))
+            made[name] = project(graph, target, name, seed=i, place=partial(tight, which=k), formats=formats)
     return made
 
 

@@ -32,7 +32,8 @@ def made(drawn: Scaled, target: str, name: str) -> Project | None:
     """The generated project, or None if it is refused for a good reason."""
     graph = graph_of(drawn.case)
     try:
-        return project(graph, TARGETS[target], name, drawn.seed, calibration=drawn.calibration(graph))
+        return project(graph, TARGETS[target], name, drawn.seed, calibration=drawn.calibration(graph),
+                       formats=drawn.formats)
     except AotError as error:
         assert any(r in str(error) for r in REFUSED), error
         return None
