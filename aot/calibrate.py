@@ -63,8 +63,8 @@ def choose_ranges(graph: Graph, seen: Observations, method: str = DEFAULT_METHOD
     minimizes the mean squared error of 8-bit quantization, and ``entropy`` the one whose distribution differs least
     from that of the values (Migacz, "8-bit Inference with TensorRT", 2017); ``auto`` takes of all these the one that
     makes the least error behind the layers that read the value. Behind a softmax or another function of one element,
-    ``mse`` and ``auto`` search for the range themselves. Inputs and what is in ``whole`` are covered whole. What is only
-    read in slices has the range of those.
+    ``mse`` and ``auto`` search for the range themselves. Inputs and what is in ``whole`` are covered whole. What is
+    only read in slices has the range of those.
     """
     consumers = graph.consumers()
     ranges: dict[str, Range] = {}
