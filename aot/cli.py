@@ -63,9 +63,11 @@ class Precision(StrEnum):
 class Method(StrEnum):
     """--calibration"""
 
+    auto = "auto"
     mse = "mse"
     minmax = "minmax"
     percentile = "percentile"
+    entropy = "entropy"
 
 
 class Scales(StrEnum):
