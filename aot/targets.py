@@ -27,11 +27,11 @@ class Isa:
 
 
 HOST = Isa("host", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("vector",))
-C99 = Isa("c99", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("vector",))
-PLAIN = Isa("plain", "aot_simd_c99.h", block=1, rows=2, tile=2)
+C99 = Isa("c99", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("vector", "scalar"))
+PLAIN = Isa("plain", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("scalar",))
 DSP = Isa("dsp", "aot_simd_dsp.h", block=4, rows=2, tile=3, features=("dsp",))
-THUMB1 = Isa("thumb1", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("mul32", "thumb1"))
-RV32 = Isa("rv32", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("mul32",))
+THUMB1 = Isa("thumb1", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("mul32", "thumb1", "scalar"))
+RV32 = Isa("rv32", "aot_simd_c99.h", block=1, rows=2, tile=2, features=("mul32", "scalar"))
 MVE = Isa("mve", "aot_simd_dsp.h", block=4, rows=2, tile=3, features=("dsp", "mve"), pace=0.2)
 
 
