@@ -90,6 +90,9 @@ TARGETS: dict[str, Target] = {t.name: t for t in (
            "mps2-an505"),
     Target("cortex-m55", "Arm Cortex-M55 with Helium (MVE)", MVE, _ARM,
            ("-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"), 8, ("qemu-system-arm", "-M", "mps3-an547"), "mps3"),
+    # GCC knows it from release 13 on, QEMU not at all: the same instructions for a Cortex-M55 stand for it
+    Target("cortex-m85", "Arm Cortex-M85 with Helium (MVE), built and emulated as a Cortex-M55", MVE, _ARM,
+           ("-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"), 8, ("qemu-system-arm", "-M", "mps3-an547"), "mps3"),
     Target("rv32imc", "RISC-V RV32IMC", RV32, _RISCV,
            ("-march=rv32imc", "-mabi=ilp32"), 8, ("qemu-system-riscv32", "-M", "virt", "-bios", "none"), "virt",
            ("--specs=picolibc.specs",)),
