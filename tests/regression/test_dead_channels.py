@@ -41,7 +41,8 @@ CASES = {
 def test_a_dead_channel_leaves_the_layer_to_the_kernels_of_the_target(name: str, sign: int, tmp_path: Path) -> None:
     case = CASES[name]
     case.constants[2] = np.full(8, 40.0 * sign, np.float32)
-    made = {isa: project(graph_of(case), TARGETS[target], isa, optimize="speed") for isa, target in battery.ISAS.items()}
+    made = {isa: project(graph_of(case), TARGETS[target], isa, optimize="speed")
+            for isa, target in battery.ISAS.items()}
     assert "aot_dsp" in made["dsp"].files["src/dsp.c"]
     battery.check(made, tmp_path, build.host_compiler())
     assert worst_steps(made["dsp"]) < 2
