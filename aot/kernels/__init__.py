@@ -54,9 +54,14 @@ def judge(kernel: Kernel, site: Site) -> Candidate:
 
 
 def candidates(site: Site) -> list[Candidate]:
-    """The kernels that fit one use of an operator, cheapest first; the operator's own among them."""
+    """The kernels that compete for one use of an operator, cheapest first.
+
+    The operator's own is among them where none was made for the use, or size alone counts: its bytes are known better
+    than its instructions, which depend on how the compiler sees the loops.
+    """
     made: list[Kernel] = [kernel for kind in KERNELS if (kernel := kind()).computes(site)]
-    return sorted((judge(kernel, site) for kernel in (*made, site.node.op)), key=lambda c: c.cost)
+    own: list[Kernel] = [site.node.op] if not made or site.goal == "size" else []
+    return sorted((judge(kernel, site) for kernel in made + own), key=lambda c: c.cost)
 
 
 def choose(site: Site) -> Kernel:
@@ -68,5 +73,8 @@ def choose(site: Site) -> Kernel:
 
 
 def runner_up(site: Site, chosen: Kernel) -> Candidate | None:
-    """The best of the kernels that were not chosen, or None where no other fits."""
-    return next((c for c in candidates(site) if c.kernel.name != chosen.name), None)
+    """The best of the kernels that were not chosen; the operator's own where no other fits."""
+    others = [c for c in candidates(site) if c.kernel.name != chosen.name]
+    if others:
+        return others[0]
+    return judge(site.node.op, site) if chosen.name != site.node.op.name else None

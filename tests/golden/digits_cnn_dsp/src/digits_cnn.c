@@ -518,26 +518,20 @@ AOT_LAYER static void average_pool2d_7(const int8_t *input, int8_t *output)
 /* fully_connected: 1x48 -> 1x10
  * from node_linear
  */
-AOT_LAYER static void fully_connected_8(const int8_t *input, int8_t *output)
+AOT_LAYER static void fully_connected_8(const int8_t *input, int8_t *output, uint32_t *wide)
 {
     enum {
         ROWS = 1, IN_LENGTH = 48, OUT_LENGTH = 10, OUT_ZERO = -100, OUT_MIN = -128, OUT_MAX = 127,
-        SHIFT = 0
+        SHIFT = 0, BYTE_BLOCKS = 0, WIDE_BLOCKS = 12, WHOLE_FOURS = 2, LEFT_OVER = 2, WHOLE_WORDS = 108,
+        SHORT = 1, LAST_SHIFT = 15
     };
-    for (int32_t row = 0; row < ROWS; ++row) {
-        for (int32_t o0 = 0; o0 < OUT_LENGTH; o0 += 2) {
-            const int32_t o1 = o0 + 1 < OUT_LENGTH ? o0 + 1 : o0; /* an odd last output is its own partner */
-            int32_t sums[2] = { digits_cnn_fully_connected_8_bias[o0], digits_cnn_fully_connected_8_bias[o1] };
-            aot_row_dot(input, digits_cnn_fully_connected_8_weights + o0 * IN_LENGTH,
-                        digits_cnn_fully_connected_8_weights + o1 * IN_LENGTH, IN_LENGTH, sums);
-            const int32_t v0 = aot_requantize(sums[0], digits_cnn_fully_connected_8_multipliers[o0], OUT_ZERO);
-            const int32_t v1 = aot_requantize(sums[1], digits_cnn_fully_connected_8_multipliers[o1], OUT_ZERO);
-            output[o0] = aot_clamp(v0, OUT_MIN, OUT_MAX);
-            output[o1] = aot_clamp(v1, OUT_MIN, OUT_MAX);
-        }
-        input += IN_LENGTH;
-        output += OUT_LENGTH;
-    }
+    static const aot_rows layer = { AOT_MATRIX_SHORT_OFFSET(OUT_ZERO, LAST_SHIFT), BYTE_BLOCKS, WIDE_BLOCKS, WHOLE_FOURS, LAST_SHIFT };
+    static const aot_rows last_four = { AOT_MATRIX_SHORT_OFFSET(OUT_ZERO, LAST_SHIFT), BYTE_BLOCKS, WIDE_BLOCKS, 1, LAST_SHIFT };
+    int8_t last[AOT_MATRIX_ROWS];
+    aot_matrix_row_inputs(wide, input + BYTE_BLOCKS * 4, IN_LENGTH - BYTE_BLOCKS * 4);
+    aot_matrix_rows_short(digits_cnn_fully_connected_8_stream, input, wide, output, &layer);
+    aot_matrix_rows_short(digits_cnn_fully_connected_8_stream + WHOLE_WORDS, input, wide, last, &last_four);
+    memcpy(output + WHOLE_FOURS * AOT_MATRIX_ROWS, last, LEFT_OVER);
 }
 
 /* softmax: 1x10 -> 1x10
@@ -586,6 +580,7 @@ int digits_cnn_run(void *arena, const int8_t *input, int8_t *output)
     void *const scratch_3 = memory + 4704; /* 48 bytes */
     void *const scratch_5 = memory + 0; /* 180 bytes */
     void *const scratch_6 = memory + 2352; /* 144 bytes */
+    void *const scratch_8 = memory + 0; /* 96 bytes */
     int8_t *const tensor_0 = memory + 0; /* 6272 bytes */
     int8_t *const tensor_1 = memory + 6272; /* 1568 bytes */
     int8_t *const tensor_2 = memory + 3120; /* 1568 bytes */
@@ -594,7 +589,7 @@ int digits_cnn_run(void *arena, const int8_t *input, int8_t *output)
     int8_t *const tensor_5 = memory + 1152; /* 1176 bytes */
     int8_t *const tensor_6 = memory + 0; /* 2352 bytes */
     int8_t *const tensor_7 = memory + 2352; /* 48 bytes */
-    int8_t *const tensor_8 = memory + 0; /* 10 bytes */
+    int8_t *const tensor_8 = memory + 96; /* 10 bytes */
 
     conv2d_0(input, tensor_0, scratch_0);
     max_pool2d_1(tensor_0, tensor_1);
@@ -604,7 +599,7 @@ int digits_cnn_run(void *arena, const int8_t *input, int8_t *output)
     depthwise_conv2d_5(tensor_4, tensor_5, scratch_5);
     conv2d_6(tensor_5, tensor_6, scratch_6);
     average_pool2d_7(tensor_6, tensor_7);
-    fully_connected_8(tensor_7, tensor_8);
+    fully_connected_8(tensor_7, tensor_8, scratch_8);
     softmax_9(tensor_8, output);
     return 0;
 }

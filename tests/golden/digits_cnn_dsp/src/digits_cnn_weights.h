@@ -11,8 +11,6 @@ extern const int32_t digits_cnn_depthwise_conv2d_2_multipliers[8];
 extern const uint32_t digits_cnn_conv2d_3_stream[96];
 extern const uint32_t digits_cnn_depthwise_conv2d_5_filters[120];
 extern const uint32_t digits_cnn_conv2d_6_stream[384];
-extern const int8_t digits_cnn_fully_connected_8_weights[480];
-extern const int32_t digits_cnn_fully_connected_8_bias[10];
-extern const int32_t digits_cnn_fully_connected_8_multipliers[10];
+extern const uint32_t digits_cnn_fully_connected_8_stream[162];
 extern const uint16_t digits_cnn_softmax_9_exponentials[256];
 #endif
