@@ -1,4 +1,4 @@
-"""Bytes of flash by estimate, and the goal of each layer with which a network fits a budget.
+"""Bytes of flash by estimate: kernels that share code well, and goals of layers with which a network fits a budget.
 
 Constants are exact; bytes of code are those of ``costs.CODE``. Where a budget must hold, the share is added by which a
 measured network exceeded them (docs/costs.md).
@@ -6,18 +6,21 @@ measured network exceeded them (docs/costs.md).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from aot import costs
 from aot.errors import AotError
 from aot.ir import Graph
-from aot.kernels import Candidate, choose, judge
-from aot.kernels.base import Kernel
+from aot.kernels import PRICE, Candidate, candidates, choose, judge
+from aot.kernels.base import Kernel, SpecialKernel
 from aot.ops.base import Site
 from aot.program import Program, lower, sameness
 from aot.targets import Isa
 
+#: Kernels are settled in so many rounds at most.
+ROUNDS = 8
 #: From fast to small.
 GOALS = ("speed", "balanced", "size")
 
@@ -65,6 +68,50 @@ def program_code(program: Program, goal: str) -> int:
     """Estimated bytes of a program's code."""
     isa = next((s.site.isa.name for s in program.steps), "")
     return code_bytes(((s.kernel, s.site) for s in program.functions), len(program.steps), isa, goal)
+
+
+def settled(program: Program, goal: str) -> dict[object, Kernel]:
+    """The kernel of each function, by :func:`sameness`, that is cheapest beside those of the others.
+
+    Code which others need anyway costs nothing, nor is code saved that others go on using. One function after the other
+    is settled, until none changes any more.
+    """
+    calls = Counter(sameness(s.site) for s in program.steps)
+    options = {sameness(s.site): [_Option.of(c, s.site, calls[sameness(s.site)], goal) for c in candidates(s.site)]
+               for s in program.functions}
+    names = {sameness(s.site): s.kernel.name for s in program.functions}
+    picks = {key: next((o for o in found if o.kernel.name == names[key]), found[0]) for key, found in options.items()}
+    used = Counter(part for pick in picks.values() for part in pick.parts)
+    for _ in range(ROUNDS):
+        before = dict(picks)
+        for key, found in options.items():
+            used.subtract(picks[key].parts.keys())
+            picks[key] = min(found, key=lambda o: o.cost + sum(n for part, n in o.parts.items() if not used[part]))
+            used.update(picks[key].parts.keys())
+        if picks == before:
+            break
+    return {key: pick.kernel for key, pick in picks.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class _Option:
+    """A kernel for a function: its cost in all calls, and that of code which others may share, by what it is."""
+
+    kernel: Kernel
+    cost: float
+    parts: dict[str, float]
+
+    @staticmethod
+    def of(candidate: Candidate, site: Site, calls: int, goal: str) -> _Option:
+        """What a candidate costs, the program being compiled for a goal."""
+        kernel = candidate.kernel
+        common, own, shape = costs.code(kernel.name, site.isa.name, goal)
+        price = PRICE[site.goal] * site.isa.pace
+        parts = {f"{kernel.name} {kernel.variant(site)}": price * common}
+        if (shared := kernel.shared(site)) is not None:
+            known = kernel.flash(site) - candidate.constants if isinstance(kernel, SpecialKernel) else 0
+            parts[shared.name] = price * max(shape, known)
+        return _Option(kernel, calls * candidate.instructions + price * (candidate.constants + own), parts)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from aot.cut import closed, cut
 from aot.errors import AotError
-from aot.flash import Flash, fitted, program_code, program_flash, refusal, safe
+from aot.flash import Flash, fitted, program_code, program_flash, refusal, safe, settled
 from aot.ir import Graph
 from aot.kernels import PRICE, PRICE_OF_MEMORY
 from aot.kernels.base import Kernel
@@ -70,6 +70,14 @@ class _Judge:
         self._kernels: dict[object, Kernel] = {}
         self._costs: dict[object, float] = {}
 
+    def settle(self, program: Program) -> None:
+        """Take for its functions the kernels that go best together.
+
+        Where size alone counts, constants decide, whose bytes are known, rather than code whose bytes are estimated.
+        """
+        if self.goal != "size":
+            self._kernels |= settled(program, self.goal)
+
     def arrange(self, graph: Graph, using: tuple[Using, ...], cuts: tuple[Cut, ...], exact: bool) -> Arrangement:
         """The graph's program, planned and priced."""
         program = lower(graph, self.isa, self.goal, using, self._kernels)
@@ -80,7 +88,7 @@ class _Judge:
         return Arrangement(program, arena, self.goal, instructions, code, cost, cuts)
 
     def _instructions(self, step: Step) -> float:
-        key = sameness(step.site)
+        key = (sameness(step.site), step.kernel.name)
         if key not in self._costs:
             self._costs[key] = step.kernel.instructions(step.site)
         return self._costs[key]
@@ -110,6 +118,7 @@ def arrange(graph: Graph, isa: Isa, goal: str, ram: int | None, flash: int | Non
     the smallest.
     """
     judge = _Judge(isa, goal, ram, flash)
+    judge.settle(lower(graph, isa, goal))
     whole = judge.arrange(graph, (), (), exact=True)
     judge.constants = program_flash(whole.program, goal).constants
     best = _State(whole, graph)
@@ -126,7 +135,11 @@ def arrange(graph: Graph, isa: Isa, goal: str, ram: int | None, flash: int | Non
             states.insert(0, best)
         if not states:
             break
-    return replace(best.made, whole=whole) if best.made.cuts else best.made
+    if not best.made.cuts:
+        return best.made
+    judge.settle(best.made.program)
+    again = judge.arrange(best.graph, best.using, best.made.cuts, exact=True)
+    return replace(min(again, best.made, key=judge.rank), whole=whole)
 
 
 def within(graph: Graph, isa: Isa, goal: str, ram: int | None, flash: int | None) -> Arrangement:

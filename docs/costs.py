@@ -1,6 +1,7 @@
 """Fit the tables of ``aot/costs.py`` to layers measured on emulated boards: ``make costs``.
 
-All models of ``make bench`` are compiled for boards and goals, where there is a choice also with the next best kernels.
+All models of ``make bench`` and one of odd layers are compiled for boards and goals, where there is a choice also with
+the next best kernels, and with plain ones.
 Each layer's instructions are counted, and for each kernel the prices of its kinds of work are found by least squares of
 the relative error, near the old ones where the layers do not tell. ``--refit`` takes what was measured last.
 """
@@ -12,12 +13,13 @@ import json
 import multiprocessing
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import odd_layers
 from bench import Run, runs
 from tables import models_folder
 
@@ -25,9 +27,11 @@ import aot
 from aot import costs, emulate
 from aot.compiler import Net
 from aot.emit import emit
-from aot.kernels import KERNELS, runner_up
+from aot.kernels import KERNELS, candidates, choose
+from aot.kernels.base import Kernel
+from aot.ops.base import Site
 from aot.plan import plan
-from aot.program import Program, lower, sameness
+from aot.program import Program, Step, lower, sameness
 from aot.targets import OPTIMIZE_FLAGS, TARGETS
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +46,8 @@ START, CALL = 60, 14
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 #: Instruction set and goal -> kernel -> bytes of code, as in costs.py.
 Code = dict[str, dict[str, tuple[int, int, int]]]
+#: A model whose functions are so alike that compilers make one of several: it tells nothing of code that is shared.
+ODD = "odd_layers"
 SPECIAL = {kernel.name for kernel in KERNELS}
 
 
@@ -75,6 +81,7 @@ def measure(jobs: int) -> list[dict[str, Any]]:
     """What every program's layers cost, and its bytes of code."""
     folder = models_folder()
     models = {run.model: run for run in runs(folder, ("cortex-m4",))}
+    models[ODD] = Run(ODD, "cortex-m4", "speed", *odd_layers.write(MEASURED.parent))
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         return [program for found in pool.map(_measure, models.values()) for program in found]
 
@@ -84,33 +91,49 @@ def _measure(run: Run) -> list[dict[str, Any]]:
     found = []
     for target in TARGETS_MEASURED:
         for goal in OPTIMIZE_FLAGS:
-            found.append(_program(net, target, goal))
-            if "dsp" in TARGETS[target].isa.features:
-                found.append(_program(net, target, goal, second=True))
+            found += [_program(net, target, goal, other) for other in (_chosen, _second, _plain)]
             print(f"{run.model:<24}{target:<12}{goal:<10}{found[-1]['code']:>8} bytes of code", flush=True)
     return found
 
 
-def _program(net: Net, target: str, goal: str, second: bool = False) -> dict[str, Any]:
-    """One program on a board: the layers' work and instructions, bytes of functions by kernel.
+def _chosen(site: Site) -> Kernel:
+    """The kernel that the compiler takes."""
+    return choose(site)
 
-    ``second``: of kernels that were made for an instruction set, the next best ones.
-    """
+
+def _second(site: Site) -> Kernel:
+    """The next best of those that were made for an instruction set."""
+    made = [c.kernel for c in candidates(site) if c.kernel.name in SPECIAL]
+    return made[1] if len(made) > 1 else choose(site)
+
+
+def _plain(site: Site) -> Kernel:
+    """The operator's own."""
+    return site.node.op
+
+
+def _program(net: Net, target: str, goal: str, pick: Callable[[Site], Kernel]) -> dict[str, Any]:
+    """One program on a board: the layers' work and instructions, bytes of functions by kernel."""
     processor = TARGETS[target]
     program = lower(net.graph, processor.isa, goal)
-    if second:
-        others = {sameness(s.site): other.kernel for s in program.steps
-                  if (other := runner_up(s.site, s.kernel)) is not None and other.kernel.name in SPECIAL}
-        program = lower(net.graph, processor.isa, goal, (), others)
+    program = lower(net.graph, processor.isa, goal, (), {sameness(s.site): pick(s.site) for s in program.steps})
     arena = plan(program.buffers, program.sharings, exact=False)
     files = emit(net.graph, program, arena, processor, net.name, goal, net.golden, {})
     job = emulate.Job(net.name, files, net.graph, tuple(s.function for s in program.steps), (net.golden[0][0],))
     ran = emulate.emulate([job], processor, goal)
     layers = [{"kernel": s.kernel.name, "isa": processor.isa.name, "model": net.name, "goal": goal,
-               "work": dict(s.kernel.work(s.site)), "instructions": count}
+               "work": dict(s.kernel.work(s.site)), "saved": _saved(s), "instructions": count}
               for s, count in zip(program.steps, ran.samples[0][0].layers, strict=True)]
-    return {"model": net.name, "target": target, "isa": processor.isa.name, "goal": goal, "code": ran.code,
+    return {"pick": pick.__name__.strip("_"), "model": net.name, "target": target, "isa": processor.isa.name,
+            "goal": goal, "code": ran.code,
             "layers": layers, **_code(program, ran.functions)}
+
+
+def _saved(step: Step) -> float:
+    """Instructions which a kernel's estimate is below the price of its work: what its own kind of code saves."""
+    site = step.site
+    return costs.estimate(step.kernel.name, site.isa.name, site.goal, step.kernel.work(site)) \
+        - step.kernel.instructions(site)
 
 
 def _code(program: Program, sizes: Mapping[str, int]) -> dict[str, Any]:
@@ -128,7 +151,7 @@ def _code(program: Program, sizes: Mapping[str, int]) -> dict[str, Any]:
 
 def key(layer: Mapping[str, Any]) -> str:
     """The row of the table: an operator's own kernel is plain C, compiled for an instruction set and a goal."""
-    name = layer["kernel"]
+    name = layer["kernel"].removesuffix("_unrolled")
     return name if name in SPECIAL else f"{name}@{layer['isa']}, {layer['goal']}"
 
 
@@ -149,7 +172,7 @@ def least_squares(old: Mapping[str, float], group: Sequence[Mapping[str, Any]]) 
     """Prices of least relative error over the layers."""
     kinds = list(old)
     start = np.array([max(old[k], 1.0) for k in kinds])
-    rows = np.array([[x["work"].get(k, 0) / x["instructions"] for k in kinds] for x in group]) * start
+    rows = np.array([[x["work"].get(k, 0) / (x["instructions"] + x["saved"]) for k in kinds] for x in group]) * start
     factors = positive(rows, np.ones(len(rows)), np.ones(len(kinds)), STIFFNESS, LEAST)
     return {k: float(f"{p:.3g}") for k, p in zip(kinds, factors * start, strict=True)}
 
@@ -180,9 +203,10 @@ def fit_code(programs: Iterable[Mapping[str, Any]]) -> Code:
         chosen = [p for p in programs if (p["isa"], p["goal"]) == (isa, goal)]
         own, shared = (_means(chosen, what) for what in ("own", "shared"))
         names = sorted(own)
+        networks = [p for p in chosen if p["model"] != ODD]
         left = np.array([p["code"] - START - CALL * p["calls"] - sum(map(sum, p["own"].values()))
-                         - sum(map(sum, p["shared"].values())) for p in chosen], np.float64)
-        used = np.array([[name in p["own"] for name in names] for p in chosen], np.float64)
+                         - sum(map(sum, p["shared"].values())) for p in networks], np.float64)
+        used = np.array([[name in p["own"] for name in names] for p in networks], np.float64)
         rest = dict(zip(names, positive(used, left, np.full(len(names), 50.0), 0.1, 0.0), strict=True))
         result[f"{isa}, {goal}"] = {"": (START, CALL, 0)} | {
             name: (round(rest[name]), round(own[name]), round(shared.get(name, 0))) for name in names}
@@ -215,9 +239,12 @@ def tables(prices: Mapping[str, Mapping[str, float]], code: Code) -> str:
 
 
 def margins(programs: Iterable[Mapping[str, Any]], code: Code) -> str:
-    """By goal, by what share of the estimate the code of the worst network was larger; as Python."""
+    """By goal, by what share of the estimate the code of the worst network was larger; as Python.
+
+    Those count whose kernels are what the compiler takes.
+    """
     worst = dict.fromkeys(OPTIMIZE_FLAGS, 0.0)
-    for p in programs:
+    for p in (p for p in programs if p["pick"] == "chosen" and p["model"] != ODD):
         worst[p["goal"]] = max(worst[p["goal"]], p["code"] / estimated_code(p, code) - 1)
     text = ", ".join(f'"{goal}": {np.ceil(100 * share) / 100:.2f}' for goal, share in worst.items())
     return ("\n#: Goal -> the largest share by which the code of a measured network exceeds its estimate.\n"
@@ -243,20 +270,24 @@ def estimated_code(program: Mapping[str, Any], code: Code) -> float:
         for name, found in program["own"].items())
 
 
+def guessed(layer: Mapping[str, Any], prices: Mapping[str, Mapping[str, float]]) -> float:
+    """Instructions of a measured layer by the table."""
+    return float(sum(prices[key(layer)][k] * n for k, n in layer["work"].items() if n) - layer["saved"])
+
+
 def document(layers: Sequence[Mapping[str, Any]], programs: Sequence[Mapping[str, Any]],
              prices: Mapping[str, Mapping[str, float]], code: Code) -> str:
     """docs/costs.md."""
     groups: dict[str, list[float]] = defaultdict(list)
     for x in layers:
-        guess = sum(prices[key(x)][k] * n for k, n in x["work"].items() if n)
-        groups[key(x)].append(guess / x["instructions"] - 1)
+        groups[key(x)].append(guessed(x, prices) / x["instructions"] - 1)
     networks: dict[tuple[str, str], list[float]] = defaultdict(list)
     for p in programs:
         took = sum(x["instructions"] for x in p["layers"])
-        guess = sum(prices[key(x)][k] * n for x in p["layers"] for k, n in x["work"].items() if n)
+        guess = sum(guessed(x, prices) for x in p["layers"])
         networks[p["isa"], p["goal"]].append(guess / took - 1)
     codes: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for p in programs:
+    for p in (p for p in programs if p["model"] != ODD):
         codes[p["isa"], p["goal"]].append(estimated_code(p, code) / p["code"] - 1)
 
     def row(name: str, errors: Sequence[float]) -> str:
@@ -266,8 +297,8 @@ def document(layers: Sequence[Mapping[str, Any]], programs: Sequence[Mapping[str
     lines = ["# How good the estimates are", "",
              "The compiler chooses kernels, strips and memory by estimates: the counts in each kernel's `work`, times",
              "the prices in [aot/costs.py](../aot/costs.py). `make costs` fits them to layers measured on emulated",
-             "boards and writes this page: relative errors of the estimates over the models of `make bench`,",
-             f"{len(layers)} layers of {len(programs)} programs.", "",
+             "boards and writes this page: relative errors of the estimates over the models of `make bench` and",
+             f"one of odd layers, {len(layers)} layers of {len(programs)} programs.", "",
              "## Layers", "", head[0].format("kernel", "layers"), head[1],
              *(row(f"`{name}`", errors) for name, errors in sorted(groups.items())), "",
              "## Whole networks, instructions", "", head[0].format("instruction set, goal", "networks"), head[1],

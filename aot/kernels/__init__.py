@@ -25,7 +25,7 @@ KERNELS: tuple[type[SpecialKernel], ...] = _discover()
 
 
 #: Goal -> instructions of an inference on a Cortex-M4 for which a byte of flash is worth spending, no more.
-PRICE = {"speed": 0.0, "balanced": 100.0, "size": 1e6}
+PRICE = {"speed": 0.0, "balanced": 80.0, "size": 1e6}
 #: The same for a byte of the arena.
 PRICE_OF_MEMORY = {"speed": 0.0, "balanced": 60.0, "size": 0.0}
 #: Goal -> so many layers are thought to share what can be shared. Where size counts, that is most of the code.
@@ -54,18 +54,22 @@ def judge(kernel: Kernel, site: Site) -> Candidate:
 
 
 def candidates(site: Site) -> list[Candidate]:
-    """The kernels that were made for one use of an operator, cheapest first."""
-    made = [kernel for kind in KERNELS if (kernel := kind()).computes(site)]
-    return sorted((judge(kernel, site) for kernel in made), key=lambda c: c.cost)
+    """The kernels that compete for one use of an operator, cheapest first.
+
+    The operator's own is among them where none was made for the use, or size alone counts: its bytes are known better
+    than its instructions, which depend on how the compiler sees the loops.
+    """
+    made: list[Kernel] = [kernel for kind in KERNELS if (kernel := kind()).computes(site)]
+    own: list[Kernel] = [site.node.op] if not made or site.goal == "size" else []
+    return sorted((judge(kernel, site) for kernel in made + own), key=lambda c: c.cost)
 
 
 def choose(site: Site) -> Kernel:
-    """The kernel for one use of an operator: the cheapest that was made for it, else the operator's own.
+    """The cheapest kernel for one use of an operator.
 
     Cost is in instructions; a byte of constants or code weighs as many as the user's goal says.
     """
-    found = candidates(site)
-    return found[0].kernel if found else site.node.op
+    return candidates(site)[0].kernel
 
 
 def runner_up(site: Site, chosen: Kernel) -> Candidate | None:

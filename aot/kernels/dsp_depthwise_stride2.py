@@ -6,13 +6,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from aot.costs import Work
 from aot.ir import Array
 from aot.kernels.base import SharedFunction, SpecialKernel
 from aot.ops.base import Overlap, Site
 from aot.ops.depthwise_conv2d import DepthwiseConv2d
 
-#: Instructions for an output, around a row, and around a channel.
-OUTPUT, ROW, CHANNEL = 19.0, 13.0, 20.0
 #: Bytes of code for an output, and around each kind of row.
 OUTPUT_BYTES, ROW_BYTES = 72, 60
 #: Offsets in load and store instructions have 12 bits.
@@ -42,10 +41,10 @@ class DspDepthwiseStride2(SpecialKernel):
         return (2 * d["IN_ROW"] + 2 * longest * d["IN_COLUMN"] <= LARGEST_OFFSET
                 and longest * d["OUT_COLUMN"] <= LARGEST_OFFSET and d["ROWS"] < 65536)
 
-    def instructions(self, site: Site) -> float:
+    def work(self, site: Site) -> Work:
         d = self._walk(site)
         channels = site.output.type.shape[0] * site.output.type.shape[3]
-        return channels * (CHANNEL + d["ROWS"] * (ROW + OUTPUT * d["COLUMNS"]))
+        return {"layer": 1, "channel": channels, "row": channels * d["ROWS"], "outputs": site.output.type.size}
 
     def flash(self, site: Site) -> int:
         d = self._walk(site)

@@ -48,10 +48,9 @@ def quantize_weights(op: Filters, x: Value, w: Value, b: Value, y: Value,
     Quantization Through Weight Equalization and Bias Correction", section 4.2.
 
     A channel's scale is the finest that holds its weights in [-127, 127], but not so fine that its bias would leave
-    2**29 or its multiplier would have fewer than 16 bits: such a channel contributes less than 2**-9 of an output
-    step per input, so nothing visible is lost. It is a little coarser
-    still where :func:`short_multipliers` are wanted. With 16-bit inputs it is not so fine either that a sum could
-    leave 32 bits.
+    what :func:`_largest_bias` says or its multiplier would have fewer than 16 bits: rounding then costs less than
+    2**-5 of an output step per input, so nothing visible is lost. It is a little coarser still where
+    :func:`short_multipliers` are wanted. With 16-bit inputs it is not so fine either that a sum could leave 32 bits.
     """
     assert w.data is not None and b.data is not None
     filters = op.filters(w.data.astype(np.float64), x.type.shape[-1])
@@ -61,7 +60,7 @@ def quantize_weights(op: Filters, x: Value, w: Value, b: Value, y: Value,
     if form.format == "s4":
         largest = _least_error(w.data, op.output_axis, limit)
     scale = np.maximum.reduce([largest / limit, _provable(x, w.data, np.abs(bias), op.output_axis),
-                               np.abs(bias) / (x.scale * 2.0**29),
+                               np.abs(bias) / (x.scale * _largest_bias(x, filters)),
                                np.full_like(largest, y.scale / x.scale * 2.0**-17)])
     scale = np.maximum(scale, np.finfo(np.float32).tiny)
     if not form.per_channel:
@@ -139,6 +138,20 @@ def short_multipliers(scale: Array, ratio: float) -> Array:
     if np.ceil(largest / step) > INT16_MAX:
         step *= 2.0
     return np.asarray(np.ceil(exact / step) * step / (ratio * 2.0**32))
+
+
+def _largest_bias(x: Value, filters: Array) -> Array:
+    """How large the integer bias of each output channel may become, for filters [groups, outputs, depth].
+
+    A channel whose weights are small beside its bias would get a scale so fine that its sums are large for nothing, and
+    kernels which carry them in fewer than 32 bits could not take the layer. With 2**21 steps, an output step has 2**13
+    of them or more if the bias matters. Where inputs alone can make sums so large, the bias may be as large.
+    """
+    if x.type.format != "s8":
+        return np.full(filters.shape[0] * filters.shape[1], 2.0**29)
+    sums, largest = np.abs(filters).sum(axis=2), np.abs(filters).max(axis=2, initial=0)
+    inputs = 255 * 127 * sums / np.maximum(largest, np.finfo(np.float32).tiny)
+    return np.asarray(np.clip(inputs, 2.0**21, 2.0**29)).reshape(-1)
 
 
 def _provable(x: Value, w: Array, bias: Array, axis: int) -> Array:

@@ -152,6 +152,16 @@ def pointwise(draw: st.DrawFn) -> Case:
 
 
 @st.composite
+def conv2d_3x3(draw: st.DrawFn) -> Case:
+    """Of stride 1 over channels in fours, for which there is another algorithm."""
+    window = Window((3, 3), pads=draw(st.tuples(*[st.integers(0, 2)] * 4)))
+    size, inner, outer = st.integers(3, 14), draw(st.sampled_from((4, 8, 12, 20))), draw(st.sampled_from((1, 2, 4, 6)))
+    w = draw(constants((outer, 3, 3, inner), 0))
+    shape = (draw(st.sampled_from((1, 1, 2))), draw(size), draw(size), inner)
+    return Case(Conv2d(window, 1, draw(st.sampled_from((NO_CLAMP, NO_CLAMP, (0.0, None))))), (shape,), w)
+
+
+@st.composite
 def depthwise_3x3(draw: st.DrawFn) -> Case:
     """Of strides 1 and 2, over rows and columns both short and long."""
     stride = draw(st.sampled_from(((1, 1), (2, 2))))
@@ -168,6 +178,14 @@ def fully_connected(draw: st.DrawFn) -> Case:
     length, outputs = draw(st.one_of(st.integers(1, 40), st.integers(40, 300))), draw(st.integers(1, 12))
     lead = draw(st.sampled_from(((1,), (3,), (), (2, 2))))
     return Case(FullyConnected(draw(clamps)), ((*lead, length),), draw(constants((outputs, length), 0)))
+
+
+@st.composite
+def average_whole(draw: st.DrawFn) -> Case:
+    """Averages over whole maps."""
+    size = st.integers(1, 9)
+    shape = (draw(st.sampled_from((1, 1, 2))), draw(size), draw(size), draw(st.sampled_from((1, 4, 5, 8, 12, 16, 24))))
+    return Case(AveragePool2d(Window((shape[1], shape[2])), draw(clamps)), (shape,), {})
 
 
 @st.composite
@@ -259,9 +277,9 @@ def unary(draw: st.DrawFn) -> Case:
 
 CASES: dict[str, st.SearchStrategy[Case]] = {
     "add": binary(st.builds(Add, st.sampled_from((1, -1)), clamps)),
-    "average_pool2d": average_pool2d(),
+    "average_pool2d": st.one_of(average_pool2d(), average_whole()),
     "concat": concat(),
-    "conv2d": st.one_of(conv2d(), pointwise()),
+    "conv2d": st.one_of(conv2d(), pointwise(), conv2d_3x3()),
     "depthwise_conv2d": st.one_of(depthwise_conv2d(), depthwise_3x3()),
     "fully_connected": fully_connected(),
     "max_pool2d": max_pool2d(),

@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 
+#include "aot_dsp_any_window.h"
 #include "aot_dsp_matrix.h"
 #include "aot_dsp_plane.h"
 #include "aot_simd_dsp.h"
@@ -11,207 +12,74 @@
 #if AOT_RUNTIME_VERSION != 1
 #error "aot_fixed.h is of another version than digits_cnn.c: regenerate both"
 #endif
-/* Pixels of 3 blocks times pairs of channels, as aot_matrix_pairs; `end` is that of the first pixel's output. */
+
+/* Windows 3 columns wide, 1 apart, over a plane: all outputs of one channel. */
 #if AOT_ARM_DSP
-AOT_ASSEMBLY static void matrix_3_blocks_step8(
-    const uint32_t *stream AOT_UNUSED, const uint32_t *tile AOT_UNUSED, int8_t *output AOT_UNUSED,
-    int32_t offset AOT_UNUSED, const int8_t *end AOT_UNUSED)
+AOT_ASSEMBLY static void windows_3_wide_stride1(const aot_windows *walk AOT_UNUSED)
 {
     __asm__(
         ".syntax unified\n"
-        "push {r4-r11, lr}\n"
-        "ldr r12, [sp, #36]\n" /* end: above 9 saved registers */
-        "sub sp, sp, #16\n"
-        "strd r3, r12, [sp, #4]\n"
+        "push {r4-r11, lr}\n sub sp, sp, #68\n"
+        "ldmia r0!, {r1-r7}\n stmia sp, {r1-r7}\n str r1, [sp, #56]\n str r7, [sp, #60]\n"
+        "ldmia r0!, {r1-r6}\n add r7, sp, #28\n stmia r7, {r1-r6}\n"
         "1:\n"
-        "ldmia r0!, {r3, r4, r5, r6}\n"
-        "ldmia r1!, {r7, r8, r9}\n"
-        "smlad r10, r5, r8, r3\n smlad r11, r5, r9, r3\n smlad r3, r5, r7, r3\n"
-        "smlad r12, r6, r8, r4\n smlad lr, r6, r9, r4\n smlad r4, r6, r7, r4\n"
-        "sxtb16 r5, r5\n sxtb16 r6, r6\n"
-        "ldmia r1!, {r7, r8, r9}\n"
-        "smlad r10, r5, r8, r10\n smlad r11, r5, r9, r11\n smlad r3, r5, r7, r3\n"
-        "smlad r12, r6, r8, r12\n smlad lr, r6, r9, lr\n smlad r4, r6, r7, r4\n"
-        ".rept 2\n"
-        "ldmia r0!, {r5, r6}\n"
-        "ldmia r1!, {r7, r8, r9}\n"
-        "smlad r10, r5, r8, r10\n smlad r11, r5, r9, r11\n smlad r3, r5, r7, r3\n"
-        "smlad r12, r6, r8, r12\n smlad lr, r6, r9, lr\n smlad r4, r6, r7, r4\n"
-        "sxtb16 r5, r5\n sxtb16 r6, r6\n"
-        "ldmia r1!, {r7, r8, r9}\n"
-        "smlad r10, r5, r8, r10\n smlad r11, r5, r9, r11\n smlad r3, r5, r7, r3\n"
-        "smlad r12, r6, r8, r12\n smlad lr, r6, r9, lr\n smlad r4, r6, r7, r4\n"
-        ".endr\n"
-        "ldmia r0!, {r5, r6}\n"
-        "ldrd r7, r8, [sp, #4]\n"
-        "subw r1, r1, #72\n"
-        "smmla r3, r3, r5, r7\n ssat r3, #8, r3, asr #8\n"
-        "smmla r10, r10, r5, r7\n ssat r10, #8, r10, asr #8\n"
-        "smmla r11, r11, r5, r7\n ssat r11, #8, r11, asr #8\n"
-        "smmla r4, r4, r6, r7\n ssat r4, #8, r4, asr #8\n"
-        "smmla r12, r12, r6, r7\n ssat r12, #8, r12, asr #8\n"
-        "smmla lr, lr, r6, r7\n ssat lr, #8, lr, asr #8\n"
-        "strb r10, [r2, #8]\n strb r11, [r2, #16]\n strb r3, [r2], #1\n"
-        "strb r12, [r2, #8]\n strb lr, [r2, #16]\n strb r4, [r2], #1\n"
-        "cmp r2, r8\n bne 1b\n"
-        "add sp, sp, #16\n"
-        "pop {r4-r11, pc}\n");
+        "ldr r3, [sp, #36]\n str r3, [sp, #52]\n"
+        "2:\n"
+        "ldmia sp, {r0-r3}\n mov r4, r3\n mov r5, r3\n mov r6, r3\n"
+        "3:\n"
+        "ldrd r7, r8, [r2], #8\n"
+        "ldrd r9, r10, [r2], #8\n"
+        "ldrd r11, r12, [r0, #0]\n"
+        "smlad r3, r11, r7, r3\n"
+        "smlad r4, r11, r8, r4\n"
+        "smlad r3, r12, r9, r3\n"
+        "smlad r4, r12, r10, r4\n"
+        "smlad r5, r12, r7, r5\n"
+        "smlad r6, r12, r8, r6\n"
+        "ldr lr, [r0, #8]\n"
+        "smlad r5, lr, r9, r5\n"
+        "smlad r6, lr, r10, r6\n"
+        "ldr r7, [sp, #32]\n subs r1, r1, #1\n add r0, r0, r7\n bne 3b\n"
+        "ldrd r7, r8, [sp, #16]\n"
+        "smmlar r3, r3, r7, r8\n ssat r3, #8, r3\n"
+        "smmlar r4, r4, r7, r8\n ssat r4, #8, r4\n"
+        "smmlar r5, r5, r7, r8\n ssat r5, #8, r5\n"
+        "smmlar r6, r6, r7, r8\n ssat r6, #8, r6\n"
+        "ldrd r7, r8, [sp, #24]\n ldr r9, [sp, #52]\n"
+        "strb r3, [r7]\n cmp r9, #4\n blt 4f\n"
+        "strb r4, [r7, r8]\n add r7, r7, r8, lsl #1\n strb r5, [r7]\n strb r6, [r7, r8]\n beq 5f\n"
+        "add r7, r7, r8, lsl #1\n subs r9, r9, #4\n ldr r0, [sp]\n str r7, [sp, #24]\n"
+        "add r0, r0, #8\n str r9, [sp, #52]\n str r0, [sp]\n b 2b\n"
+        "4:\n"
+        "cmp r9, #2\n blt 5f\n strb r4, [r7, r8]\n beq 5f\n strb r5, [r7, r8, lsl #1]\n"
+        "5:\n"
+        "ldr r2, [sp, #40]\n ldrd r3, r4, [sp, #44]\n ldrd r0, r1, [sp, #56]\n"
+        "add r0, r0, r3\n add r1, r1, r4\n str r0, [sp]\n str r1, [sp, #24]\n strd r0, r1, [sp, #56]\n"
+        "subs r2, r2, #1\n str r2, [sp, #40]\n bne 1b\n"
+        "add sp, sp, #68\n pop {r4-r11, pc}\n");
 }
 #else
-static void matrix_3_blocks_step8(
-    const uint32_t *stream, const uint32_t *tile, int8_t *output, int32_t offset, const int8_t *end)
+static void windows_3_wide_stride1(const aot_windows *walk)
 {
-    const aot_matrix layer = { 8, 16, offset, 3, (int32_t)(end - output) / 2 };
-    aot_matrix_pairs(stream, tile, output, &layer);
-}
-#endif
-/* Slides a filter over a plane with 32 bytes a row: 14 x 14 outputs, stride 1. */
-#if AOT_ARM_DSP
-AOT_ASSEMBLY static void plane_3x3_stride1_14x14_pitch16_step8_112(
-    const int16_t *plane AOT_UNUSED, int8_t *output AOT_UNUSED, const uint32_t *filter AOT_UNUSED,
-    int32_t zero AOT_UNUSED)
-{
-    __asm__(
-        ".syntax unified\n"
-        "push {r4-r11, lr}\n"
-        "mov r10, r3\n"
-        "ldmia r2, {r2, r4, r6, r8, r9}\n"
-        "sxtb16 r3, r2, ror #8\n sxtb16 r5, r4, ror #8\n sxtb16 r7, r6, ror #8\n"
-        "sxtb16 r2, r2\n sxtb16 r4, r4\n sxtb16 r6, r6\n"
-        "movw r12, #14\n"
-        "sub sp, sp, #24\n stmia sp, {r7, r8, r9, r10, r12}\n"
-        "1:\n"
-        "ldr r8, [r0]\n ldr r9, [r0, #32]\n ldr r10, [r0, #64]\n");
-    __asm__(
-        "ldr r12, [sp, #4]\n ldr r11, [r0, #4]\n"
-        "smlatb lr, r8, r2, r12\n smlad lr, r11, r3, lr\n"
-        "smlad r12, r8, r2, r12\n smlabt r12, r11, r3, r12\n"
-        "ldr r8, [r0, #36]\n"
-        "smlatb lr, r9, r4, lr\n smlad lr, r8, r5, lr\n"
-        "smlad r12, r9, r4, r12\n smlabt r12, r8, r5, r12\n"
-        "ldr r9, [r0, #68]\n"
-        "smlatb lr, r10, r6, lr\n smlad lr, r9, r7, lr\n"
-        "smlad r12, r10, r6, r12\n smlabt r12, r9, r7, r12\n"
-        "ldrd r10, r7, [sp, #8]\n"
-        "smmlar r12, r12, r10, r7\n ssat r12, #8, r12\n"
-        "smmlar lr, lr, r10, r7\n ssat lr, #8, lr\n"
-        "strb r12, [r1, #0]\n strb lr, [r1, #8]\n"
-        "ldr r7, [sp]\n");
-    __asm__(
-        "ldr r12, [sp, #4]\n ldr r10, [r0, #8]\n"
-        "smlatb lr, r11, r2, r12\n smlad lr, r10, r3, lr\n"
-        "smlad r12, r11, r2, r12\n smlabt r12, r10, r3, r12\n"
-        "ldr r11, [r0, #40]\n"
-        "smlatb lr, r8, r4, lr\n smlad lr, r11, r5, lr\n"
-        "smlad r12, r8, r4, r12\n smlabt r12, r11, r5, r12\n"
-        "ldr r8, [r0, #72]\n"
-        "smlatb lr, r9, r6, lr\n smlad lr, r8, r7, lr\n"
-        "smlad r12, r9, r6, r12\n smlabt r12, r8, r7, r12\n"
-        "ldrd r9, r7, [sp, #8]\n"
-        "smmlar r12, r12, r9, r7\n ssat r12, #8, r12\n"
-        "smmlar lr, lr, r9, r7\n ssat lr, #8, lr\n"
-        "strb r12, [r1, #16]\n strb lr, [r1, #24]\n"
-        "ldr r7, [sp]\n");
-    __asm__(
-        "ldr r12, [sp, #4]\n ldr r9, [r0, #12]\n"
-        "smlatb lr, r10, r2, r12\n smlad lr, r9, r3, lr\n"
-        "smlad r12, r10, r2, r12\n smlabt r12, r9, r3, r12\n"
-        "ldr r10, [r0, #44]\n"
-        "smlatb lr, r11, r4, lr\n smlad lr, r10, r5, lr\n"
-        "smlad r12, r11, r4, r12\n smlabt r12, r10, r5, r12\n"
-        "ldr r11, [r0, #76]\n"
-        "smlatb lr, r8, r6, lr\n smlad lr, r11, r7, lr\n"
-        "smlad r12, r8, r6, r12\n smlabt r12, r11, r7, r12\n"
-        "ldrd r8, r7, [sp, #8]\n"
-        "smmlar r12, r12, r8, r7\n ssat r12, #8, r12\n"
-        "smmlar lr, lr, r8, r7\n ssat lr, #8, lr\n"
-        "strb r12, [r1, #32]\n strb lr, [r1, #40]\n"
-        "ldr r7, [sp]\n");
-    __asm__(
-        "ldr r12, [sp, #4]\n ldr r8, [r0, #16]\n"
-        "smlatb lr, r9, r2, r12\n smlad lr, r8, r3, lr\n"
-        "smlad r12, r9, r2, r12\n smlabt r12, r8, r3, r12\n"
-        "ldr r9, [r0, #48]\n"
-        "smlatb lr, r10, r4, lr\n smlad lr, r9, r5, lr\n"
-        "smlad r12, r10, r4, r12\n smlabt r12, r9, r5, r12\n"
-        "ldr r10, [r0, #80]\n"
-        "smlatb lr, r11, r6, lr\n smlad lr, r10, r7, lr\n"
-        "smlad r12, r11, r6, r12\n smlabt r12, r10, r7, r12\n"
-        "ldrd r11, r7, [sp, #8]\n"
-        "smmlar r12, r12, r11, r7\n ssat r12, #8, r12\n"
-        "smmlar lr, lr, r11, r7\n ssat lr, #8, lr\n"
-        "strb r12, [r1, #48]\n strb lr, [r1, #56]\n"
-        "ldr r7, [sp]\n");
-    __asm__(
-        "ldr r12, [sp, #4]\n ldr r11, [r0, #20]\n"
-        "smlatb lr, r8, r2, r12\n smlad lr, r11, r3, lr\n"
-        "smlad r12, r8, r2, r12\n smlabt r12, r11, r3, r12\n"
-        "ldr r8, [r0, #52]\n"
-        "smlatb lr, r9, r4, lr\n smlad lr, r8, r5, lr\n"
-        "smlad r12, r9, r4, r12\n smlabt r12, r8, r5, r12\n"
-        "ldr r9, [r0, #84]\n"
-        "smlatb lr, r10, r6, lr\n smlad lr, r9, r7, lr\n"
-        "smlad r12, r10, r6, r12\n smlabt r12, r9, r7, r12\n"
-        "ldrd r10, r7, [sp, #8]\n"
-        "smmlar r12, r12, r10, r7\n ssat r12, #8, r12\n"
-        "smmlar lr, lr, r10, r7\n ssat lr, #8, lr\n"
-        "strb r12, [r1, #64]\n strb lr, [r1, #72]\n"
-        "ldr r7, [sp]\n");
-    __asm__(
-        "ldr r12, [sp, #4]\n ldr r10, [r0, #24]\n"
-        "smlatb lr, r11, r2, r12\n smlad lr, r10, r3, lr\n"
-        "smlad r12, r11, r2, r12\n smlabt r12, r10, r3, r12\n"
-        "ldr r11, [r0, #56]\n"
-        "smlatb lr, r8, r4, lr\n smlad lr, r11, r5, lr\n"
-        "smlad r12, r8, r4, r12\n smlabt r12, r11, r5, r12\n"
-        "ldr r8, [r0, #88]\n"
-        "smlatb lr, r9, r6, lr\n smlad lr, r8, r7, lr\n"
-        "smlad r12, r9, r6, r12\n smlabt r12, r8, r7, r12\n"
-        "ldrd r9, r7, [sp, #8]\n"
-        "smmlar r12, r12, r9, r7\n ssat r12, #8, r12\n"
-        "smmlar lr, lr, r9, r7\n ssat lr, #8, lr\n"
-        "strb r12, [r1, #80]\n strb lr, [r1, #88]\n"
-        "ldr r7, [sp]\n");
-    __asm__(
-        "ldr r12, [sp, #4]\n ldr r9, [r0, #28]\n"
-        "smlatb lr, r10, r2, r12\n smlad lr, r9, r3, lr\n"
-        "smlad r12, r10, r2, r12\n smlabt r12, r9, r3, r12\n"
-        "ldr r10, [r0, #60]\n"
-        "smlatb lr, r11, r4, lr\n smlad lr, r10, r5, lr\n"
-        "smlad r12, r11, r4, r12\n smlabt r12, r10, r5, r12\n"
-        "ldr r11, [r0, #92]\n"
-        "smlatb lr, r8, r6, lr\n smlad lr, r11, r7, lr\n"
-        "smlad r12, r8, r6, r12\n smlabt r12, r11, r7, r12\n"
-        "ldrd r8, r7, [sp, #8]\n"
-        "smmlar r12, r12, r8, r7\n ssat r12, #8, r12\n"
-        "smmlar lr, lr, r8, r7\n ssat lr, #8, lr\n"
-        "strb r12, [r1, #96]\n strb lr, [r1, #104]\n"
-        "ldr r7, [sp]\n");
-    __asm__(
-        "ldr r12, [sp, #16]\n subs r12, r12, #1\n str r12, [sp, #16]\n"
-        "addw r0, r0, #32\n"
-        "addw r1, r1, #112\n"
-        "bne 1b\n"
-        "add sp, sp, #24\n"
-        "pop {r4-r11, pc}\n");
-}
-#else
-static void plane_3x3_stride1_14x14_pitch16_step8_112(
-    const int16_t *plane, int8_t *output, const uint32_t *filter, int32_t zero)
-{
-    enum {
-        STRIDE = 1, ROWS = 14, COLUMNS = 14, PITCH = 16, OUT_ROW = 112, OUT_COLUMN = 8, SHIFT = 0,
-        GROUPS = 0
-    };
-    for (int32_t row = 0; row < ROWS; ++row) {
-        for (int32_t column = 0; column < COLUMNS; ++column) {
-            const int32_t sum = aot_plane_sum(plane + (row * PITCH + column) * STRIDE, PITCH, filter);
-            const int32_t y = aot_requantize(sum, (int32_t)filter[AOT_PLANE_MULTIPLIER], zero);
-            output[row * OUT_ROW + column * OUT_COLUMN] = aot_clamp(y, -128, 127);
+    for (int32_t row = 0; row < walk->rows; ++row) {
+        for (int32_t column = 0; column < walk->columns; ++column) {
+            const int16_t *from = walk->plane + row * (walk->row_step / 2) + column * 1 / 2 * 2;
+            const uint32_t *weights = walk->weights + column * 1 % 2;
+            int32_t sum = walk->bias;
+            for (int32_t ky = 0; ky < walk->kernel_rows; ++ky) {
+                for (int32_t k = 0; k < 2; ++k) {
+                    sum = aot_multiply_pairs(aot_pair(from[2 * k], from[2 * k + 1]), *weights, sum);
+                    weights += 2;
+                }
+                from += walk->window_step / 2;
+            }
+            const int32_t y = aot_requantize(sum, walk->multiplier, walk->zero);
+            walk->output[row * walk->out_row + column * walk->out_column] = aot_clamp(y, -128, 127);
         }
     }
 }
 #endif
+
 /* Pixels of 2 blocks times pairs of channels, as aot_matrix_pairs; `end` is that of the first pixel's output. */
 #if AOT_ARM_DSP
 AOT_ASSEMBLY static void matrix_2_blocks_step24(
@@ -266,6 +134,7 @@ static void matrix_2_blocks_step24(
     aot_matrix_pairs(stream, tile, output, &layer);
 }
 #endif
+
 /* Slides a filter over a plane with 20 bytes a row: 7 x 7 outputs, stride 1. */
 #if AOT_ARM_DSP
 AOT_ASSEMBLY static void plane_3x3_stride1_7x7_pitch10_step24_168(
@@ -363,6 +232,7 @@ static void plane_3x3_stride1_7x7_pitch10_step24_168(
     }
 }
 #endif
+
 /* conv2d: 1x28x28x1 -> 1x28x28x8
  * from node_Conv_81 + node_relu
  */
@@ -412,18 +282,14 @@ AOT_LAYER static void conv2d_0(const int8_t *input, int8_t *output, uint32_t *ti
                 }
             }
             const aot_matrix layer = aot_matrix_layer(PIXELS - first, OUT_C, OUT_ZERO, BLOCKS);
-            if (PIXELS - first >= AOT_MATRIX_PIXELS) {
-                matrix_3_blocks_step8(
-                    digits_cnn_conv2d_0_stream, tile, out, AOT_MATRIX_OFFSET(OUT_ZERO), out + GROUP_OUT_C);
-            } else {
-                aot_matrix_channels(digits_cnn_conv2d_0_stream, tile, out, layer, GROUP_OUT_C);
-            }
+            aot_matrix_channels(digits_cnn_conv2d_0_stream, tile, out, layer, GROUP_OUT_C);
             aot_matrix_clamp(out, layer, GROUP_OUT_C, OUT_MIN, OUT_MAX);
         }
         input += IN_H * IN_W * IN_C;
         output += OUT_H * OUT_W * OUT_C;
     }
 }
+
 /* max_pool2d: 1x28x28x8 -> 1x14x14x8
  * from node_max_pool2d
  */
@@ -457,11 +323,12 @@ AOT_LAYER static void max_pool2d_1(const int8_t *input, int8_t *output)
                     }
                     *output++ = (int8_t)largest;
                 }
-}
+            }
         }
         input += IN_H * IN_W * IN_C;
     }
 }
+
 /* depthwise_conv2d: 1x14x14x8 -> 1x14x14x8
  * from node_Conv_83 + node_relu_1
  */
@@ -469,20 +336,31 @@ AOT_LAYER static void depthwise_conv2d_2(const int8_t *input, int8_t *output, in
 {
     enum {
         BATCH = 1, IN_C = 8, OUT_C = 8, FILTERS = 1, IN_ZERO = -92, OUT_ZERO = -77, OUT_MIN = -77,
-        OUT_MAX = 127, IN_BYTES = 1568, OUT_BYTES = 1568, PLANE_H = 16, PITCH = 16, PAD_ROWS = 1,
-        PAD_COLUMNS = 1, COPY_ROWS = 14, COPY_COLUMNS = 14, IN_ROW = 112, IN_COLUMN = 8
+        OUT_MAX = 127, IN_BYTES = 1568, OUT_BYTES = 1568, PITCH = 16, PAD_ROWS = 1, COPY_ROWS = 14,
+        IN_ROW = 112, IN_COLUMN = 8, KERNEL_ROWS = 3, KERNEL_COLUMNS = 3, ROWS = 14, ROW_STEP = 1,
+        WINDOW_STEP = 1, OUT_ROW = 112, OUT_COLUMN = 8, COUNT_0 = 14, TO_0 = 1, FROM_0 = 0, AT_0 = 0,
+        OUTPUTS_0 = 14, FIRST_0 = 0, PLANE = 264, BOTH = 1
     };
+    uint32_t *const pairs = (uint32_t *)(void *)(plane + PLANE);
+    aot_windows walk = { plane, KERNEL_ROWS, pairs, 0, 0, OUT_ZERO, output, OUT_COLUMN, 2 * WINDOW_STEP * PITCH,
+                         OUTPUTS_0, ROWS, 2 * ROW_STEP * PITCH, OUT_ROW };
     /* One channel at a time is copied to a padded plane; its border stays as it is set here. */
-    aot_plane_fill(plane, IN_ZERO, PLANE_H * PITCH);
+    aot_plane_fill(plane, IN_ZERO, PLANE);
     for (int32_t n = 0; n < BATCH; ++n) {
         for (int32_t channel = 0; channel < IN_C; ++channel) {
             for (int32_t row = 0; row < COPY_ROWS; ++row) {
-                aot_plane_row(plane + (row + PAD_ROWS) * PITCH + PAD_COLUMNS, input + row * IN_ROW + channel,
-                              IN_COLUMN, COPY_COLUMNS);
+                int16_t *const to = plane + (row + PAD_ROWS) * PITCH;
+                const int8_t *const from = input + row * IN_ROW + channel;
+                aot_plane_row(to + TO_0, from + FROM_0, IN_COLUMN, COUNT_0);
             }
             for (int32_t c = channel * FILTERS; c < (channel + 1) * FILTERS; ++c) {
-                plane_3x3_stride1_14x14_pitch16_step8_112(
-                    plane, output + c, digits_cnn_depthwise_conv2d_2_filters + c * AOT_PLANE_FILTER, OUT_ZERO);
+                aot_window_weights(pairs, digits_cnn_depthwise_conv2d_2_weights + c * KERNEL_ROWS * KERNEL_COLUMNS, KERNEL_ROWS,
+                                   KERNEL_COLUMNS, BOTH);
+                walk.bias = digits_cnn_depthwise_conv2d_2_bias[c];
+                walk.multiplier = digits_cnn_depthwise_conv2d_2_multipliers[c];
+                walk.plane = plane + AT_0;
+                walk.output = output + FIRST_0 + c;
+                windows_3_wide_stride1(&walk);
             }
         }
         for (int32_t i = 0; i < OUT_BYTES; ++i) {
@@ -492,6 +370,7 @@ AOT_LAYER static void depthwise_conv2d_2(const int8_t *input, int8_t *output, in
         output += OUT_BYTES;
     }
 }
+
 /* conv2d: 1x14x14x8 -> 1x14x14x24
  * from node_Conv_85 + node_relu_2
  */
@@ -516,6 +395,7 @@ AOT_LAYER static void conv2d_3(const int8_t *input, int8_t *output, uint32_t *ti
         aot_matrix_clamp(out, layer, OUT_C, OUT_MIN, OUT_MAX);
     }
 }
+
 /* max_pool2d: 1x14x14x24 -> 1x7x7x24
  * from node_max_pool2d_1
  */
@@ -549,11 +429,12 @@ AOT_LAYER static void max_pool2d_4(const int8_t *input, int8_t *output)
                     }
                     *output++ = (int8_t)largest;
                 }
-}
+            }
         }
         input += IN_H * IN_W * IN_C;
     }
 }
+
 /* depthwise_conv2d: 1x7x7x24 -> 1x7x7x24
  * from node_Conv_87 + node_relu_3
  */
@@ -584,6 +465,7 @@ AOT_LAYER static void depthwise_conv2d_5(const int8_t *input, int8_t *output, in
         output += OUT_BYTES;
     }
 }
+
 /* conv2d: 1x7x7x24 -> 1x7x7x48
  * from node_Conv_89 + node_relu_4
  */
@@ -603,6 +485,7 @@ AOT_LAYER static void conv2d_6(const int8_t *input, int8_t *output, uint32_t *ti
         aot_matrix_clamp(out, layer, OUT_C, OUT_MIN, OUT_MAX);
     }
 }
+
 /* average_pool2d: 1x7x7x48 -> 1x1x1x48
  * from node_mean
  */
@@ -631,6 +514,7 @@ AOT_LAYER static void average_pool2d_7(const int8_t *input, int8_t *output)
         input += PIXELS * IN_C;
     }
 }
+
 /* fully_connected: 1x48 -> 1x10
  * from node_linear
  */
@@ -649,6 +533,7 @@ AOT_LAYER static void fully_connected_8(const int8_t *input, int8_t *output, uin
     aot_matrix_rows_short(digits_cnn_fully_connected_8_stream + WHOLE_WORDS, input, wide, last, &last_four);
     memcpy(output + WHOLE_FOURS * AOT_MATRIX_ROWS, last, LEFT_OVER);
 }
+
 /* softmax: 1x10 -> 1x10
  * from node_softmax
  */
@@ -675,6 +560,7 @@ AOT_LAYER static void softmax_9(const int8_t *input, int8_t *output)
         output += LENGTH;
     }
 }
+
 int digits_cnn_run(void *arena, const int8_t *input, int8_t *output)
 {
     if (arena == NULL || (uintptr_t)arena % digits_cnn_ARENA_ALIGN != 0u) {
@@ -686,10 +572,11 @@ int digits_cnn_run(void *arena, const int8_t *input, int8_t *output)
     if (output == NULL) {
         return 1;
     }
+
     /* where each tensor and each layer's working memory lies in the arena; they overlap where their lifetimes allow */
     int8_t *const memory = arena;
     void *const scratch_0 = memory + 6272; /* 84 bytes */
-    void *const scratch_2 = memory + 0; /* 512 bytes */
+    void *const scratch_2 = memory + 0; /* 576 bytes */
     void *const scratch_3 = memory + 4704; /* 48 bytes */
     void *const scratch_5 = memory + 0; /* 180 bytes */
     void *const scratch_6 = memory + 2352; /* 144 bytes */
@@ -703,6 +590,7 @@ int digits_cnn_run(void *arena, const int8_t *input, int8_t *output)
     int8_t *const tensor_6 = memory + 0; /* 2352 bytes */
     int8_t *const tensor_7 = memory + 2352; /* 48 bytes */
     int8_t *const tensor_8 = memory + 96; /* 10 bytes */
+
     conv2d_0(input, tensor_0, scratch_0);
     max_pool2d_1(tensor_0, tensor_1);
     depthwise_conv2d_2(tensor_1, tensor_2, scratch_2);

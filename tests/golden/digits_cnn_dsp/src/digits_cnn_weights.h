@@ -5,7 +5,9 @@
 #include <stdint.h>
 
 extern const uint32_t digits_cnn_conv2d_0_stream[40];
-extern const uint32_t digits_cnn_depthwise_conv2d_2_filters[40];
+extern const int8_t digits_cnn_depthwise_conv2d_2_weights[72];
+extern const int32_t digits_cnn_depthwise_conv2d_2_bias[8];
+extern const int32_t digits_cnn_depthwise_conv2d_2_multipliers[8];
 extern const uint32_t digits_cnn_conv2d_3_stream[96];
 extern const uint32_t digits_cnn_depthwise_conv2d_5_filters[120];
 extern const uint32_t digits_cnn_conv2d_6_stream[384];

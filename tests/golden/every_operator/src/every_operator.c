@@ -9,6 +9,7 @@
 #if AOT_RUNTIME_VERSION != 1
 #error "aot_fixed.h is of another version than every_operator.c: regenerate both"
 #endif
+
 /* mul: 1x4x4x3 + 1x1x1x3 -> 1x4x4x3
  * from scaled
  */
@@ -27,6 +28,7 @@ AOT_LAYER static void mul_0(const int8_t *a, const int8_t *b, int8_t *output)
         }
     }
 }
+
 /* pad: 1x4x4x3 -> 1x6x6x3
  * from padded
  */
@@ -43,6 +45,7 @@ AOT_LAYER static void pad_1(const int8_t *input, int8_t *output)
         }
     }
 }
+
 /* conv2d: 1x6x6x3 -> 1x6x6x2
  * from conv
  */
@@ -108,6 +111,7 @@ AOT_LAYER static void conv2d_2(const int8_t *input, int8_t *output, int16_t *til
         output += OUT_H * OUT_W * OUT_C;
     }
 }
+
 /* max_pool2d: 1x6x6x2 -> 1x3x3x2
  * from largest
  */
@@ -141,11 +145,12 @@ AOT_LAYER static void max_pool2d_3(const int8_t *input, int8_t *output)
                     }
                     *output++ = (int8_t)largest;
                 }
-}
+            }
         }
         input += IN_H * IN_W * IN_C;
     }
 }
+
 /* average_pool2d: 1x6x6x2 -> 1x3x3x2
  * from mean
  */
@@ -182,11 +187,12 @@ AOT_LAYER static void average_pool2d_4(const int8_t *input, int8_t *output)
                     *output++ = aot_clamp(aot_requantize(sum, every_operator_average_pool2d_4_multipliers[count], OUT_ZERO),
                                           OUT_MIN, OUT_MAX);
                 }
-}
+            }
         }
         input += IN_H * IN_W * IN_C;
     }
 }
+
 /* concat: 1x3x3x2 + 1x3x3x2 -> 1x3x3x4
  * from both
  */
@@ -208,6 +214,7 @@ AOT_LAYER static void concat_5(const int8_t *input0, const int8_t *input1, int8_
         output += IN1_ROW;
     }
 }
+
 /* add: 1x3x3x4 + 4 -> 1x3x3x4
  * from sum
  */
@@ -227,6 +234,7 @@ AOT_LAYER static void add_6(const int8_t *a, const int8_t *b, int8_t *output)
         }
     }
 }
+
 /* unary: 1x3x3x4 -> 1x3x3x4
  * from tanh
  */
@@ -239,6 +247,7 @@ AOT_LAYER static void unary_7(const int8_t *input, int8_t *output)
         output[i] = every_operator_unary_7_table[input[i] - LOWEST];
     }
 }
+
 /* transpose: 1x3x3x4 -> 1x4x3x3
  * from map
  */
@@ -253,6 +262,7 @@ AOT_LAYER static void transpose_8(const int8_t *input, int8_t *output)
         }
     }
 }
+
 /* slice: 1x3x3x4 -> 1x3x3x2
  * from part
  */
@@ -265,6 +275,7 @@ AOT_LAYER static void slice_9(const int8_t *input, int8_t *output)
         *output++ = input[FIRST + i0 * IN_STRIDE_0];
     }
 }
+
 /* fully_connected: 1x18 -> 1x5
  * from scores
  */
@@ -278,7 +289,8 @@ AOT_LAYER static void fully_connected_10(const int8_t *input, int8_t *output)
         for (int32_t o0 = 0; o0 < OUT_LENGTH; o0 += 2) {
             const int32_t o1 = o0 + 1 < OUT_LENGTH ? o0 + 1 : o0; /* an odd last output is its own partner */
             int32_t sums[2] = { every_operator_fully_connected_10_bias[o0], every_operator_fully_connected_10_bias[o1] };
-            aot_row_dot(input, every_operator_fully_connected_10_weights + o0 * IN_LENGTH, every_operator_fully_connected_10_weights + o1 * IN_LENGTH, IN_LENGTH, sums);
+            aot_row_dot(input, every_operator_fully_connected_10_weights + o0 * IN_LENGTH,
+                        every_operator_fully_connected_10_weights + o1 * IN_LENGTH, IN_LENGTH, sums);
             const int32_t v0 = aot_requantize(sums[0], every_operator_fully_connected_10_multipliers[o0], OUT_ZERO);
             const int32_t v1 = aot_requantize(sums[1], every_operator_fully_connected_10_multipliers[o1], OUT_ZERO);
             output[o0] = aot_clamp(v0, OUT_MIN, OUT_MAX);
@@ -288,6 +300,7 @@ AOT_LAYER static void fully_connected_10(const int8_t *input, int8_t *output)
         output += OUT_LENGTH;
     }
 }
+
 /* softmax: 1x5 -> 1x5
  * from answer
  */
@@ -314,6 +327,7 @@ AOT_LAYER static void softmax_11(const int8_t *input, int8_t *output)
         output += LENGTH;
     }
 }
+
 int every_operator_run(void *arena, const int8_t *input_image, const int8_t *input_gain, int8_t *output_map, int8_t *output_answer)
 {
     if (arena == NULL || (uintptr_t)arena % every_operator_ARENA_ALIGN != 0u) {
@@ -331,6 +345,7 @@ int every_operator_run(void *arena, const int8_t *input_image, const int8_t *inp
     if (output_answer == NULL) {
         return 1;
     }
+
     /* where each tensor and each layer's working memory lies in the arena; they overlap where their lifetimes allow */
     int8_t *const memory = arena;
     void *const scratch_2 = memory + 0; /* 108 bytes */
@@ -344,6 +359,7 @@ int every_operator_run(void *arena, const int8_t *input_image, const int8_t *inp
     int8_t *const tensor_7 = memory + 0; /* 36 bytes */
     int8_t *const tensor_8 = memory + 8; /* 18 bytes */
     int8_t *const tensor_9 = memory + 0; /* 5 bytes */
+
     mul_0(input_image, input_gain, tensor_0);
     pad_1(tensor_0, tensor_1);
     conv2d_2(tensor_1, tensor_2, scratch_2);

@@ -12,6 +12,7 @@
 #if AOT_RUNTIME_VERSION != 1
 #error "aot_fixed.h is of another version than mixed_formats.c: regenerate both"
 #endif
+
 /* conv2d: 1x4x4x3 -> 1x4x4x4
  * from nibbles
  */
@@ -72,6 +73,7 @@ AOT_LAYER static void conv2d_0(const int8_t *input, int8_t *output, int16_t *til
         output += OUT_H * OUT_W * OUT_C;
     }
 }
+
 /* quantize: 1x4x4x4 -> 1x4x4x4
  */
 AOT_LAYER static void quantize_1(const int8_t *input, int16_t *output)
@@ -85,6 +87,7 @@ AOT_LAYER static void quantize_1(const int8_t *input, int16_t *output)
         output[i] = aot_clamp16(aot_requantize(value, MULTIPLIER, OUT_ZERO), OUT_MIN, OUT_MAX);
     }
 }
+
 /* conv2d: 1x4x4x4 -> 1x4x4x3
  * from wide
  */
@@ -142,6 +145,7 @@ AOT_LAYER static void conv2d_2(const int16_t *input, int16_t *output, int16_t *t
         output += OUT_H * OUT_W * OUT_C;
     }
 }
+
 /* unary: 1x4x4x3 -> 1x4x4x3
  * from tanh
  */
@@ -158,6 +162,7 @@ AOT_LAYER static void unary_3(const int16_t *input, int16_t *output)
         output[i] = (int16_t)(entry[0] + ((rise + STEP / 2) >> STEP_BITS));
     }
 }
+
 /* quantize: 1x4x4x3 -> 1x4x4x3
  */
 AOT_LAYER static void quantize_4(const int16_t *input, float *output)
@@ -170,6 +175,7 @@ AOT_LAYER static void quantize_4(const int16_t *input, float *output)
         output[i] = SCALE * (float)(input[i] - IN_ZERO);
     }
 }
+
 /* softmax: 1x4x4x3 -> 1x4x4x3
  * from f_loat
  */
@@ -195,6 +201,7 @@ AOT_LAYER static void softmax_5(const float *input, float *output)
         output += LENGTH;
     }
 }
+
 /* quantize: 1x4x4x3 -> 1x4x4x3
  */
 AOT_LAYER static void quantize_6(const float *input, int8_t *output)
@@ -207,6 +214,7 @@ AOT_LAYER static void quantize_6(const float *input, int8_t *output)
         output[i] = aot_clamp(aot_round(input[i] / SCALE + 0.5f) + OUT_ZERO, OUT_MIN, OUT_MAX);
     }
 }
+
 /* fully_connected: 1x48 -> 1x5
  * from scores
  */
@@ -220,7 +228,8 @@ AOT_LAYER static void fully_connected_7(const int8_t *input, int8_t *output)
         for (int32_t o0 = 0; o0 < OUT_LENGTH; o0 += 2) {
             const int32_t o1 = o0 + 1 < OUT_LENGTH ? o0 + 1 : o0; /* an odd last output is its own partner */
             int32_t sums[2] = { mixed_formats_fully_connected_7_bias[o0], mixed_formats_fully_connected_7_bias[o1] };
-            aot_row_dot(input, mixed_formats_fully_connected_7_weights + o0 * IN_LENGTH, mixed_formats_fully_connected_7_weights + o1 * IN_LENGTH, IN_LENGTH, sums);
+            aot_row_dot(input, mixed_formats_fully_connected_7_weights + o0 * IN_LENGTH,
+                        mixed_formats_fully_connected_7_weights + o1 * IN_LENGTH, IN_LENGTH, sums);
             const int32_t v0 = aot_requantize(sums[0], mixed_formats_fully_connected_7_multipliers[o0], OUT_ZERO);
             const int32_t v1 = aot_requantize(sums[1], mixed_formats_fully_connected_7_multipliers[o1], OUT_ZERO);
             output[o0] = aot_clamp(v0, OUT_MIN, OUT_MAX);
@@ -230,6 +239,7 @@ AOT_LAYER static void fully_connected_7(const int8_t *input, int8_t *output)
         output += OUT_LENGTH;
     }
 }
+
 int mixed_formats_run(void *arena, const int8_t *input, int8_t *output)
 {
     if (arena == NULL || (uintptr_t)arena % mixed_formats_ARENA_ALIGN != 0u) {
@@ -241,6 +251,7 @@ int mixed_formats_run(void *arena, const int8_t *input, int8_t *output)
     if (output == NULL) {
         return 1;
     }
+
     /* where each tensor and each layer's working memory lies in the arena; they overlap where their lifetimes allow */
     int8_t *const memory = arena;
     void *const scratch_0 = memory + 0; /* 128 bytes */
@@ -252,6 +263,7 @@ int mixed_formats_run(void *arena, const int8_t *input, int8_t *output)
     float *const tensor_4 = (void *)(memory + 0); /* 192 bytes */
     float *const tensor_5 = (void *)(memory + 0); /* 192 bytes */
     int8_t *const tensor_6 = memory + 0; /* 48 bytes */
+
     conv2d_0(input, tensor_0, scratch_0);
     quantize_1(tensor_0, tensor_1);
     conv2d_2(tensor_1, tensor_2, scratch_2);
