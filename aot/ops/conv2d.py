@@ -86,15 +86,15 @@ class Conv2d(Op):
             raise AotError(f"bias of shape {bias.shape} for {out_channels} output channels")
         hint = node.outputs[0]
         x = to_nhwc(b, node.inputs[0], hint + ".in")
-        oihw = weights.reshape(*weights.shape[:2], *window.kernel)
+        oihw = (*weights.shape[:2], *window.kernel)
         op: Op
         if groups == in_channels and (groups > 1 or out_channels == 1):
             op = DepthwiseConv2d(window)
-            packed = oihw[:, 0].transpose(1, 2, 0)
+            packed = b.derived(node.inputs[1], lambda w: w.reshape(oihw)[:, 0].transpose(1, 2, 0), hint + ".weights")
         else:
             op = cls(window, groups)
-            packed = oihw.transpose(0, 2, 3, 1)
-        inputs = [x, b.constant(np.ascontiguousarray(packed), hint + ".weights"), b.constant(bias, hint + ".bias")]
+            packed = b.derived(node.inputs[1], lambda w: w.reshape(oihw).transpose(0, 2, 3, 1), hint + ".weights")
+        inputs = [x, packed, b.constant(bias, hint + ".bias")]
         return (from_nhwc(b, b.add(op, inputs, hint + ".conv"), len(shape), hint),)
 
     def infer(self, types: tuple[TensorType, ...]) -> Shape:

@@ -192,7 +192,7 @@ class Unary(Op):
         real = dequantize(first + (np.arange(entries) << shift), x.quant).astype(np.float64)
         with np.errstate(all="ignore"):
             mapped = np.asarray(FUNCTIONS[self.function](real, *self.params))
-        return quantize(mapped, y.quant, *LIMITS[y.type.format]).astype(FORMATS[y.type.format])
+        return quantize(mapped, y.quant, *span(y.type)).astype(FORMATS[y.type.format])
 
     def _table(self, site: Site) -> Array:
         return self._mapped(site.inputs[0], site.output, *self._grid(site.inputs[0]))

@@ -20,5 +20,7 @@ def fold_constants(graph: Graph) -> Graph:
             nodes.append(node)
             continue
         result = np.asarray(node.op.reference(*known), np.float32)
-        values[node.output] = Value(node.output, TensorType("f32", result.shape), result)
+        given = [values[i].steps for i in node.inputs]
+        steps = np.asarray(node.op.reference(*given)) if node.op.same_quant and given[0] is not None else None
+        values[node.output] = Value(node.output, TensorType("f32", result.shape), result, steps)
     return prune(replace(graph, nodes=tuple(nodes), values=values))

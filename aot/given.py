@@ -1,0 +1,292 @@
+"""What a model that is quantized already gives: formats and scales of its layers, before anything is calibrated.
+
+A rounding (:class:`~aot.ops.quantize.Quantize` with a grid) is taken over by the layer that computes what it rounds:
+the layer's output then has that scale. Where several roundings read one value, or a layer needs more room than 8 bits,
+the value is kept in 16 bits, in steps so much finer that rounding twice is rounding once but for ties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from aot.ir import Graph, Node, TensorType, Value
+from aot.names import comment
+from aot.numerics import INT16_MAX, f32
+from aot.ops.add import Add
+from aot.ops.quantize import Grid, Quantize
+from aot.passes.grids import grids, moves
+from aot.recipe import Formats, Recipe
+from aot.repeat import repeated
+
+#: The format of a value which nothing says how to quantize.
+FLOAT = "f32"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A layer that computes in float32, where it came from, and why."""
+
+    name: str
+    op: str
+    origin: str
+    why: str
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """A graph whose every layer has one format: conversions between them are nodes, ``types`` are what is given.
+
+    ``recipe`` has the formats of all layers, ``kept`` the layers of the model that stay float32.
+    """
+
+    graph: Graph
+    types: Mapping[str, TensorType]
+    recipe: Recipe
+    kept: tuple[Kept, ...]
+
+
+def has_grids(graph: Graph) -> bool:
+    """Whether the model says how to quantize activations."""
+    return any(isinstance(n.op, Quantize) and n.op.grid is not None for n in graph.nodes)
+
+
+def has_steps(graph: Graph) -> bool:
+    """Whether the model gives integers of weights."""
+    return any(v.steps is not None for v in graph.values.values())
+
+
+def prepare(graph: Graph, default: Formats, calibrated: bool, failed: Mapping[str, str] | None = None) -> Given:
+    """Find the format of every layer.
+
+    ``calibrated``: what has no given quantization can be calibrated, in the ``default`` formats; else it stays float32.
+    ``failed``: layers, by the name of their output, that cannot be computed in integers, and why.
+    """
+    work = _Work(graph, default, calibrated, failed or {}, _demands(graph))
+    for name in graph.inputs:
+        grid = work.wanted.get(name)
+        if grid is not None and grid.format == "s16" and len(work.demands[name]) > 1:
+            grid = None  # what is rounded to several grids is taken in as it is
+        if grid is not None:
+            work.types[name] = grid.type(graph.values[name].type.shape)
+        elif not calibrated or len(work.demands.get(name, ())) > 1:
+            work.why[name] = f"nothing in the model quantizes the input {name!r}" \
+                if len(work.demands.get(name, ())) < 2 else f"the input {name!r} is quantized in several ways"
+        if name in work.why:
+            work.layers[name] = Formats(FLOAT, FLOAT)
+    for node in graph.nodes:
+        work.take(node)
+    values = {n: v for n, v in graph.values.items() if v.data is not None or n in graph.inputs} | work.values
+    result = repeated(replace(graph, nodes=tuple(work.nodes), values=values), work.types, work.layers)
+    return Given(result, work.types, Recipe(default, work.layers), tuple(work.kept))
+
+
+@dataclass
+class _Work:
+    """The graph as it is made, node by node."""
+
+    graph: Graph
+    default: Formats
+    calibrated: bool
+    failed: Mapping[str, str]
+    demands: Mapping[str, frozenset[Grid | None]]
+    nodes: list[Node] = field(default_factory=list)
+    values: dict[str, Value] = field(default_factory=dict)
+    types: dict[str, TensorType] = field(default_factory=dict)
+    layers: dict[str, Formats] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    why: dict[str, str] = field(default_factory=dict)  # values in float32, and why
+    kept: list[Kept] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.wanted = {n: g for n, each in self.demands.items() if (g := _one(each)) is not None}
+
+    def take(self, node: Node) -> None:
+        """Bring a node into the new graph."""
+        inputs = tuple(self.names.get(i, i) for i in node.inputs)
+        if isinstance(node.op, Quantize) and node.op.grid is not None:
+            self._round(node, node.op.grid, inputs[0])
+            return
+        run_time = [i for i in inputs if self.graph.const(i) is None]
+        if node.op.same_quant:
+            self._move(node, inputs)
+            return
+        reason = self._reason(node, run_time)
+        grid = self.wanted.get(node.output)
+        if reason:
+            self.why[node.output] = reason
+            self.layers[node.output] = Formats(FLOAT, FLOAT)
+            self.kept.append(Kept(node.output, node.op.name, comment(" + ".join(node.origin), 70), reason))
+            self._add(node, inputs, node.output)
+            return
+        format = self._format(node, run_time, grid)
+        weights = self.default.weights if format == "s8" else "s8"
+        if node.op.linear and self._exact(node, run_time, grid) and self.graph.values[node.inputs[1]].steps is None:
+            weights = "s16"  # the model has them in float
+        if not node.op.linear:
+            weights = "s8"
+        shape = self.graph.values[node.output].type.shape
+        if grid is None:
+            self.layers[node.output] = Formats(format, weights)
+            self._add(node, inputs, node.output)
+        elif grid.format == format and node.op.takes(grid.quant, format):
+            self.types[node.output] = grid.type(shape)
+            self.layers[node.output] = Formats(format, weights)
+            self._add(node, inputs, node.output)
+        else:
+            wide = f"{node.output}.wide"
+            self.layers[wide] = Formats(format, weights)
+            if node.op.takes(_widened(grid).quant, format):
+                self.types[wide] = _widened(grid).type(shape)
+            self._add(node, inputs, wide)
+            self._convert(node, wide, node.output, grid)
+
+    def _round(self, node: Node, grid: Grid, x: str) -> None:
+        """A rounding: it vanishes where its input is rounded like that already."""
+        known = self.types.get(x)
+        output = node.output
+        fresh = x not in self.graph.inputs and x not in self.graph.outputs
+        if known is not None and known == grid.type(known.shape):
+            if output not in self.graph.outputs:
+                self.names[output] = x
+                if fresh:
+                    self._rename(x, output)
+                return
+            if fresh:
+                self._rename(x, output)
+                return
+        self._convert(node, x, output, grid)
+
+    def _rename(self, old: str, new: str) -> None:
+        """Give a value the name of the rounding that it takes over, which is the one that the float graph rounds."""
+        self.nodes = [replace(n, inputs=tuple(new if i == old else i for i in n.inputs),
+                              output=new if n.output == old else n.output) for n in self.nodes]
+        for table in (self.types, self.layers, self.values, self.why):
+            if old in table:
+                table[new] = table.pop(old)  # type: ignore[attr-defined]
+        if new in self.values:
+            self.values[new] = replace(self.values[new], name=new)
+        self.names = {k: new if v == old else v for k, v in self.names.items()} | {old: new}
+        self.names.pop(new, None)
+
+    def _convert(self, node: Node, x: str, output: str, grid: Grid) -> None:
+        """A change of scale or format as a node of its own."""
+        shape = self.graph.values[node.output].type.shape
+        self.types[output] = grid.type(shape)
+        self.layers[output] = Formats(grid.format, "s8")
+        self._add(replace(node, op=Quantize(grid.format, grid)), (x,), output)
+
+    def _move(self, node: Node, inputs: tuple[str, ...]) -> None:
+        """Data movement: the output is like the input."""
+        x = inputs[0]
+        known = self.types.get(x)
+        if known is not None:
+            self.types[node.output] = replace(known, shape=self.graph.values[node.output].type.shape)
+            self.layers[node.output] = Formats(known.format, "s8")
+        elif x in self.layers:
+            self.layers[node.output] = self.layers[x]
+        if x in self.why:
+            self.why[node.output] = self.why[x]
+        self._add(node, inputs, node.output)
+
+    def _add(self, node: Node, inputs: tuple[str, ...], output: str) -> None:
+        kind = TensorType("f32", self.graph.values[node.output].type.shape)
+        self.values[output] = Value(output, kind)
+        self.nodes.append(replace(node, inputs=inputs, output=output, name=f"{node.op.name}_{len(self.nodes)}"))
+
+    def _reason(self, node: Node, run_time: list[str]) -> str:
+        """Why a layer has to compute in float32; "" if it has not."""
+        if node.output in self.failed:
+            return self.failed[node.output]
+        for name in run_time:
+            if name in self.why:
+                return f"its input is float32: {self.why[name]}" if not self.why[name].startswith("its input") \
+                    else self.why[name]
+        if self.calibrated or node.op.fixed_quant or node.output in self.wanted:
+            return ""
+        return "no QuantizeLinear follows that gives its output a scale, and there is no calibration data"
+
+    def _exact(self, node: Node, run_time: list[str], grid: Grid | None) -> bool:
+        """Whether the model gives the quantization of all that the layer reads and of what it computes."""
+        return grid is not None and all(i in self.types for i in run_time)
+
+    def _format(self, node: Node, run_time: list[str], grid: Grid | None) -> str:
+        """The integer format in which a layer computes: 16 bits if anything around it has them, or 8 are too few."""
+        found = {self.types[i].format if i in self.types else self.layers.get(i, self.default).activations
+                 for i in run_time}
+        if grid is None:
+            found |= set() if node.op.fixed_quant and found else {self.default.activations}
+        else:
+            found.add(grid.format)
+            if not node.op.takes(grid.quant, grid.format):
+                found.add("s16")
+            if not node.op.linear and self._exact(node, run_time, grid) and any(
+                    self._coarse(i) for i in node.inputs if self.graph.const(i) is not None):
+                found.add("s16")
+        return "s16" if "s16" in found else "s8"
+
+    def _coarse(self, name: str) -> bool:
+        """Whether a constant would lose something in 8 bits: it has several numbers, and none of their integers given."""
+        value = self.graph.values[name]
+        return value.steps is None and value.data is not None and np.unique(value.data[value.data != 0]).size > 1
+
+
+def _one(demands: frozenset[Grid | None]) -> Grid | None:
+    """The one grid that all readers agree with: theirs, or one of 16 bits which is finer than each."""
+    each = [g for g in demands if g is not None]
+    if len(each) < len(demands) or not each:
+        return None
+    if len(each) == 1:
+        return each[0]
+    ends = [e for g in each for e in g.ends]
+    return _fine(min(ends), max(ends))
+
+
+def _fine(low: float, high: float) -> Grid:
+    """The grid of 16 bits that reaches from ``low`` to ``high``."""
+    return Grid("s16", f32(max(-low, high, 1e-12) / INT16_MAX), 0, -INT16_MAX, INT16_MAX)
+
+
+def _widened(grid: Grid) -> Grid:
+    """The same numbers in 16 bits."""
+    return Grid("s16", grid.scale, 0, grid.low - grid.zero, grid.high - grid.zero)
+
+
+def _demands(graph: Graph) -> dict[str, frozenset[Grid | None]]:
+    """The grids to which readers round each value; None among them for readers that want it as it is."""
+    found: dict[str, set[Grid | None]] = {n: {None} for n in graph.outputs}
+    lies, producer = grids(graph), graph.producer()
+
+    def settled(name: str) -> bool:
+        """Whether the value is rounded where it is computed, so that readers cannot choose."""
+        node = producer.get(name)
+        while node is not None and node.op.same_quant:
+            node = producer.get(node.inputs[0])
+        return node is not None and isinstance(node.op, Quantize)
+
+    for node in reversed(graph.nodes):
+        if isinstance(node.op, Quantize) and node.op.grid is not None:
+            found.setdefault(node.inputs[0], set()).add(node.op.grid)
+            continue
+        own = found.get(node.output, {None})
+        grid = _one(frozenset(own))
+        for i, name in enumerate(node.inputs):
+            if graph.const(name) is not None:
+                continue
+            if node.op.same_quant and all(g is not None and moves(node.op, g) for g in own):
+                found.setdefault(name, set()).update(own)
+            else:
+                found.setdefault(name, set()).add(_term(grid, lies.get(node.inputs[1 - i]))
+                                                  if isinstance(node.op, Add) else None)
+    return {n: frozenset(g) for n, g in found.items() if not settled(n)}
+
+
+def _term(total: Grid | None, other: Grid | None) -> Grid | None:
+    """A grid for one term of a sum: beyond what it reaches, the sum lies beyond its own, whatever the other term is."""
+    if total is None or other is None:
+        return None
+    reach = max(map(abs, total.ends)) + max(map(abs, other.ends))
+    return _fine(-reach, reach)
+

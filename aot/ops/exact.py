@@ -1,0 +1,55 @@
+"""Weights whose integers the model gives: kept as they are, in the smallest format that holds them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aot.ir import FORMATS, Array, Quant, TensorType, Value
+from aot.numerics import round_half_up
+
+#: Formats of weights, smallest first, and what they hold here: all integers, also those that quantization never makes.
+HOLDS = {"s4": (-8, 7), "s8": (-128, 127), "s16": (-32767, 32767)}
+#: A bias has at most so many steps of sums, and multipliers at least so many bits, or else other steps are taken.
+MOST_BIAS, LEAST_MULTIPLIER = 2.0**29, 2.0**16
+
+
+def integers(w: Value, axis: int) -> tuple[Array, Array] | None:
+    """Integers of the weights and the steps of each index of the axis; None where one index has several steps."""
+    assert w.data is not None and w.steps is not None
+    steps = np.maximum(w.steps.astype(np.float64), np.finfo(np.float32).tiny)
+    whole = np.rint(w.data.astype(np.float64) / steps)
+    rows, used = np.moveaxis(steps, axis, 0).reshape(steps.shape[axis], -1), np.moveaxis(whole, axis, 0) != 0
+    used = used.reshape(rows.shape)
+    largest = np.where(used, rows, 0.0).max(axis=1, initial=0.0)
+    smallest = np.where(used, rows, np.inf).min(axis=1, initial=np.inf)
+    if np.any(used.any(axis=1) & (largest > smallest)) or np.abs(whole).max(initial=0) > HOLDS["s16"][1]:
+        return None
+    return whole.astype(np.int64), np.where(used.any(axis=1), largest, rows.max(axis=1, initial=0.0))
+
+
+def keep(x: Value, w: Value, b: Value, y: Value, axis: int) -> tuple[Value, Value, Value] | None:
+    """Weights and bias of a linear operator with the integers that are given; None where a channel has several steps.
+
+    A channel whose bias would have too many steps gets larger ones. Where a multiplier would have few bits, the bias
+    is counted in what it is when rounded: such a channel's weights contribute next to nothing.
+    """
+    found = integers(w, axis)
+    if found is None:
+        return None
+    assert b.data is not None
+    whole, steps = found
+    along = [-1 if i == axis else 1 for i in range(whole.ndim)]
+    bias = b.data.astype(np.float64)
+    least = np.abs(bias) / (x.scale * MOST_BIAS)
+    if np.any(steps < least):
+        coarse = np.maximum(steps, least)
+        whole, steps = round_half_up(whole * (steps / coarse).reshape(along)), coarse
+    exact = x.scale * steps / y.scale * 2.0**32
+    rounded = np.maximum(np.floor(exact + 0.5), 1.0) / 2.0**32 * y.scale / x.scale
+    counted = np.where(exact < LEAST_MULTIPLIER, rounded, steps)
+    format = next(f for f, (low, high) in HOLDS.items() if low <= whole.min(initial=0) and whole.max(initial=0) <= high)
+    quant = Quant(tuple(float(s) for s in counted), 0, axis)
+    bias_quant = Quant(tuple(float(s) for s in x.scale * counted), 0, 0)
+    return (x, Value(w.name, TensorType(format, w.type.shape, quant), whole.astype(FORMATS[format])),
+            Value(b.name, TensorType("s32", b.type.shape, bias_quant),
+                  np.clip(round_half_up(bias / (x.scale * counted)), -2**30, 2**30).astype(np.int32)))
