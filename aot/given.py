@@ -127,6 +127,8 @@ class _Work:
             weights = "s16"  # the model has them in float
         if not node.op.linear:
             weights = "s8"
+        if isinstance(node.op, Add) and self._exact(node, run_time, grid):
+            node = replace(node, op=replace(node.op, fine=True))
         shape = self.graph.values[node.output].type.shape
         if grid is None:
             self.layers[node.output] = Formats(format, weights)

@@ -37,11 +37,13 @@ class Add(Op):
     """``a + sign * b``. Both inputs are brought to the output scale in one rounding.
 
     ``y = clamp((a * A + b * B + C) >> SHIFT)``: A and B are the scale ratios with SHIFT fractional bits, in 16 bits
-    each, C holds all zero points and the one half that makes the shift round ties up.
+    each, C holds all zero points and the one half that makes the shift round ties up. ``fine``: in as many bits as fit,
+    for models that are quantized already, where every rounding is given.
     """
 
     sign: int = 1
     clamp: Clamp = NO_CLAMP
+    fine: bool = False
 
     name: ClassVar[str] = "add"
     onnx: ClassVar[tuple[str, ...]] = ("Add", "Sub", "Sum")
@@ -75,13 +77,14 @@ class Add(Op):
         return a * abs(ma) + b * abs(mb)
 
     def fixed_point(self, site: Site) -> tuple[int, int, int, int]:
-        """A, B, C and SHIFT with the most fractional bits for which no factor leaves 16 bits and no sum 32."""
+        """A, B, C and SHIFT with the most fractional bits for which no factor leaves its bits and no sum 32."""
         a, b, y = site.inputs[0], site.inputs[1], site.output
         ratios = (a.scale / y.scale, self.sign * b.scale / y.scale)
-        for shift in range(24, 0, -1):
+        largest = INT32_MAX if self.fine else INT16_MAX
+        for shift in range(30 if self.fine else 24, 0, -1):
             m = [int(round_half_up(r * 2.0**shift)) for r in ratios]
             constant = (y.zero << shift) - a.zero * m[0] - b.zero * m[1] + (1 << (shift - 1))
-            if max(map(abs, m)) <= INT16_MAX and abs(constant) + self._reach(site, *m) <= INT32_MAX:
+            if max(map(abs, m)) <= largest and abs(constant) + self._reach(site, *m) <= INT32_MAX:
                 return m[0], m[1], constant, shift
         raise AotError(f"the inputs' scales are {max(map(abs, ratios)):.3g} times the output's",
                        "calibrate with data that covers the range of this layer's output")
@@ -143,6 +146,7 @@ class Add(Op):
         yield Case(cls(1), ((2, 3, 5), (3, 1)), {})
         yield Case(cls(1), ((1, 4, 5),), {1: c})
         yield Case(cls(-1), ((2, 3, 5),), {0: c})
+        yield Case(cls(1, fine=True), ((1, 3, 3, 4), (1, 3, 3, 4)), {})
 
 
 def broadcast(a: Shape, b: Shape) -> Shape:

@@ -192,6 +192,11 @@ def constant(value: Value) -> Array:
     return value.data
 
 
+def wide(site: Site) -> bool:
+    """Whether the layer's weights have 16 bits and its inputs 8."""
+    return site.inputs[0].type.format == "s8" and site.inputs[1].type.format == "s16"
+
+
 def packed(site: Site) -> bool:
     """Whether the layer's weights are two a byte."""
     return site.inputs[1].type.format == "s4"
@@ -257,7 +262,7 @@ def accumulator_bound(x: Value, bias: Array, w: Array, axis: int) -> Array:
 
 def linear_error_bound(site: Site, mult: Multipliers) -> float:
     """Half a step for the rounding, and what the multipliers' own rounding adds, in output steps."""
-    if site.format == "s8":
+    if site.format == "s8" and not wide(site):
         return 0.51
     reach = float(max(map(abs, span(site.output.type))))
     return 0.51 + 0.5 * reach / max(float(mult.m.min(initial=INT32_MAX)), 1.0)
