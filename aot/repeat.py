@@ -10,15 +10,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from aot.ir import Array, Graph, Node, TensorType, Value
+from aot.ir import Graph, Node, TensorType, Value
 from aot.ops.concat import Concat
+from aot.ops.exact import beyond, split
 from aot.ops.fully_connected import FullyConnected
 from aot.ops.slice import Slice
 from aot.recipe import Formats
 
 #: The largest share of a layer's inputs that is worth reading more than once.
 MOST_REPEATED = 0.05
-LARGEST = 127
 
 
 def repeated(graph: Graph, types: MutableMapping[str, TensorType], layers: MutableMapping[str, Formats]) -> Graph:
@@ -48,11 +48,8 @@ def _columns(w: Value) -> tuple[int, ...]:
     """The columns of weights beyond 8 bits, as often as they are to be repeated; none if that is not worth it."""
     if w.steps is None or w.data is None:
         return ()
-    whole = np.abs(np.rint(w.data / w.steps)).max(axis=0)
-    times = np.ceil(whole / LARGEST).astype(int) - 1
-    if np.abs(whole).max(initial=0) > 2 * LARGEST + 1 or times.sum() > max(MOST_REPEATED * len(times), 1):
-        return ()
-    return tuple(int(i) for i in np.repeat(np.arange(len(times)), np.maximum(times, 0)))
+    columns = beyond(np.rint(w.data / w.steps))
+    return columns if len(columns) <= max(MOST_REPEATED * w.data.shape[1], 1) else ()
 
 
 def _one(shape: tuple[int, ...], column: int) -> Slice:
@@ -64,14 +61,8 @@ def _widened(node: Node, values: Mapping[str, Value],
     """Inputs of a concatenation, weights and bias of the layer behind it; and the new values among them."""
     x, w = values[node.inputs[0]], values[node.inputs[1]]
     assert w.data is not None and w.steps is not None
-    whole = np.rint(w.data / w.steps)
-    parts: list[Array] = [np.clip(whole, -LARGEST, LARGEST)]
-    rest = whole - parts[0]
-    for column in columns:
-        parts.append(np.clip(rest[:, [column]], -LARGEST, LARGEST))
-        rest[:, column] -= parts[-1][:, 0]
     steps = np.concatenate([w.steps, w.steps[:, list(columns)]], axis=1)
-    data = (np.concatenate(parts, axis=1) * steps).astype(np.float32)
+    data = (split(np.rint(w.data / w.steps), columns) * steps).astype(np.float32)
     lead = x.type.shape[:-1]
     added = {name: Value(name, TensorType("f32", (*lead, 1)))
              for name in (f"{node.output}.again{i}" for i in range(len(columns)))}

@@ -53,3 +53,19 @@ def keep(x: Value, w: Value, b: Value, y: Value, axis: int) -> tuple[Value, Valu
     return (x, Value(w.name, TensorType(format, w.type.shape, quant), whole.astype(FORMATS[format])),
             Value(b.name, TensorType("s32", b.type.shape, bias_quant),
                   np.clip(round_half_up(bias / (x.scale * counted)), -2**30, 2**30).astype(np.int32)))
+
+
+def beyond(rows: Array, largest: int = 127) -> tuple[int, ...]:
+    """Columns of rows of integers with a magnitude above ``largest``, each as often as it takes to hold the rest."""
+    times = -(-np.abs(rows).max(axis=0, initial=0) // largest) - 1
+    return tuple(int(i) for i in np.repeat(np.arange(len(times)), np.maximum(times, 0).astype(int)))
+
+
+def split(rows: Array, columns: tuple[int, ...], largest: int = 127) -> Array:
+    """The rows within ``largest``, and behind them what is left of each of the columns."""
+    parts = [np.clip(rows, -largest, largest)]
+    rest = rows - parts[0]
+    for column in columns:
+        parts.append(np.clip(rest[:, [column]], -largest, largest))
+        rest[:, column] -= parts[-1][:, 0]
+    return np.concatenate(parts, axis=1)
