@@ -27,7 +27,7 @@ TIE, TIE_FLOATS = 1e-2, 64.0
 def agree(read: Graph, graph: Graph, model: bytes, samples: Samples) -> None:
     """Compare the graph as it was ``read``, and after all passes, with the model; an AotError where they differ.
 
-    In models that are quantized already, each rounding is compared by itself, from what ONNX Runtime computed before it.
+    In models that are quantized already, each rounding is compared by itself, on what ONNX Runtime computed before it.
     """
     if not has_grids(read):
         _compare(graph, Oracle(model), samples)

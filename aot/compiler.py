@@ -24,8 +24,8 @@ from aot.numerics import LIMITS, real, stored
 from aot.observe import learning_samples, observe
 from aot.passes import run_passes
 from aot.plan import Plan
-from aot.program import Program
 from aot.prequantized import quantize_given
+from aot.program import Program
 from aot.quantize import WEIGHTS
 from aot.quantize import quantize as quantize_graph
 from aot.recipe import PRECISIONS, Recipe

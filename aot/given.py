@@ -23,6 +23,8 @@ from aot.repeat import repeated
 
 #: The format of a value which nothing says how to quantize.
 FLOAT = "f32"
+#: What the name of a value ends in that has more bits than the model gives it.
+WIDE = ".wide"
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,19 @@ class Kept:
 class Given:
     """A graph whose every layer has one format: conversions between them are nodes, ``types`` are what is given.
 
-    ``recipe`` has the formats of all layers, ``kept`` the layers of the model that stay float32.
+    ``recipe`` has the formats of all layers, ``kept`` the layers of the model that stay float32; ``sources`` the names
+    which values had that have others here.
     """
 
     graph: Graph
     types: Mapping[str, TensorType]
     recipe: Recipe
     kept: tuple[Kept, ...]
+    sources: Mapping[str, str]
+
+    def source(self, output: str) -> str:
+        """The name in the model's graph of what a node of this one computes."""
+        return self.sources.get(output, output)
 
 
 def has_grids(graph: Graph) -> bool:
@@ -78,9 +86,11 @@ def prepare(graph: Graph, default: Formats, calibrated: bool, failed: Mapping[st
             work.layers[name] = Formats(FLOAT, FLOAT)
     for node in graph.nodes:
         work.take(node)
-    values = {n: v for n, v in graph.values.items() if v.data is not None or n in graph.inputs} | work.values
-    result = repeated(replace(graph, nodes=tuple(work.nodes), values=values), work.types, work.layers)
-    return Given(result, work.types, Recipe(default, work.layers), tuple(work.kept))
+    result, types, layers = work.finish()
+    result = repeated(result, types, layers)
+    return Given(result, types, Recipe(default, layers), tuple(work.kept),
+                 {new: old.removesuffix(WIDE) for old, new in work.final.items()}
+                 | {n.output: n.output.removesuffix(WIDE) for n in result.nodes if n.output.endswith(WIDE)})
 
 
 @dataclass
@@ -96,12 +106,16 @@ class _Work:
     values: dict[str, Value] = field(default_factory=dict)
     types: dict[str, TensorType] = field(default_factory=dict)
     layers: dict[str, Formats] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)  # roundings that vanished, and what took them over
+    final: dict[str, str] = field(default_factory=dict)  # values that took some over, and their names in the end
     why: dict[str, str] = field(default_factory=dict)  # values in float32, and why
     kept: list[Kept] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.wanted = {n: g for n, each in self.demands.items() if (g := _one(each)) is not None}
+        known = grids(self.graph)
+        lies = {n.output: g for n in self.graph.nodes if not isinstance(n.op, Quantize)
+                and (g := known.get(n.output)) is not None}
+        self.wanted = lies | {n: g for n, each in self.demands.items() if (g := _one(each)) is not None}
 
     def take(self, node: Node) -> None:
         """Bring a node into the new graph."""
@@ -138,7 +152,7 @@ class _Work:
             self.layers[node.output] = Formats(format, weights)
             self._add(node, inputs, node.output)
         else:
-            wide = f"{node.output}.wide"
+            wide = node.output + WIDE
             self.layers[wide] = Formats(format, weights)
             if node.op.takes(_widened(grid).quant, format):
                 self.types[wide] = _widened(grid).type(shape)
@@ -148,30 +162,29 @@ class _Work:
     def _round(self, node: Node, grid: Grid, x: str) -> None:
         """A rounding: it vanishes where its input is rounded like that already."""
         known = self.types.get(x)
-        output = node.output
-        fresh = x not in self.graph.inputs and x not in self.graph.outputs
-        if known is not None and known == grid.type(known.shape):
-            if output not in self.graph.outputs:
-                self.names[output] = x
-                if fresh:
-                    self._rename(x, output)
-                return
-            if fresh:
-                self._rename(x, output)
-                return
-        self._convert(node, x, output, grid)
+        if known is None or known != grid.type(known.shape):
+            self._convert(node, x, node.output, grid)
+            return
+        fixed = x in self.graph.inputs or x in self.graph.outputs or self.final.get(x) in self.graph.outputs
+        if node.output in self.graph.outputs and fixed:
+            self._convert(node, x, node.output, grid)  # an output needs bytes of its own
+            return
+        self.names[node.output] = x
+        if not fixed:
+            self.final[x] = node.output
 
-    def _rename(self, old: str, new: str) -> None:
-        """Give a value the name of the rounding that it takes over, which is the one that the float graph rounds."""
-        self.nodes = [replace(n, inputs=tuple(new if i == old else i for i in n.inputs),
-                              output=new if n.output == old else n.output) for n in self.nodes]
-        for table in (self.types, self.layers, self.values, self.why):
-            if old in table:
-                table[new] = table.pop(old)  # type: ignore[attr-defined]
-        if new in self.values:
-            self.values[new] = replace(self.values[new], name=new)
-        self.names = {k: new if v == old else v for k, v in self.names.items()} | {old: new}
-        self.names.pop(new, None)
+    def finish(self) -> tuple[Graph, dict[str, TensorType], dict[str, Formats]]:
+        """The graph, types and formats. Values have the names of the roundings that they took over.
+
+        Those are the names under which the float graph has the rounded numbers.
+        """
+        def name(n: str) -> str:
+            return self.final.get(n, n)
+        nodes = tuple(replace(n, inputs=tuple(map(name, n.inputs)), output=name(n.output)) for n in self.nodes)
+        values = {n: v for n, v in self.graph.values.items() if v.data is not None or n in self.graph.inputs}
+        values |= {name(n): replace(v, name=name(n)) for n, v in self.values.items()}
+        return (replace(self.graph, nodes=nodes, values=values), {name(n): t for n, t in self.types.items()},
+                {name(n): f for n, f in self.layers.items()})
 
     def _convert(self, node: Node, x: str, output: str, grid: Grid) -> None:
         """A change of scale or format as a node of its own."""
@@ -230,7 +243,7 @@ class _Work:
         return "s16" if "s16" in found else "s8"
 
     def _coarse(self, name: str) -> bool:
-        """Whether a constant would lose something in 8 bits: it has several numbers, and none of their integers given."""
+        """Whether a constant would lose something in 8 bits: several numbers whose integers are not given."""
         value = self.graph.values[name]
         return value.steps is None and value.data is not None and np.unique(value.data[value.data != 0]).size > 1
 

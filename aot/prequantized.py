@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from aot.calibrate import Calibration, choose_ranges
 from aot.data import Samples
 from aot.errors import AotError
 from aot.given import Given, Kept, prepare
+from aot.interpret import site
 from aot.ir import Graph
+from aot.numerics import dequantize, span, stored
 from aot.observe import learning_samples, observe
+from aot.ops.base import Site
 from aot.ops.quantize import Quantize
+from aot.ops.unary import Unary
 from aot.quantize import LayerError, quantize
 from aot.recipe import Recipe
+
+#: By how many steps of its output a layer of 16 bits may be off besides the rounding, to be computed in integers.
+MOST_OFF = 0.25
 
 
 def quantize_given(graph: Graph, samples: Samples | None, method: str, weights: str, recipe: Recipe,
@@ -31,15 +40,36 @@ def quantize_given(graph: Graph, samples: Samples | None, method: str, weights: 
             calibration = choose_ranges(given.graph, observe(given.graph, samples, tick), method)
         learned = learning_samples(given.graph, samples) if open_ranges and samples is not None else ()
         try:
-            return (quantize(given.graph, calibration, weights, learned, given.recipe, given.types), calibration,
-                    given.kept)
+            result = quantize(given.graph, calibration, weights, learned, given.recipe, given.types)
+            _precise(result, given)
+            return result, calibration, given.kept
         except LayerError as error:
-            name = error.output.removesuffix(".wide")
+            name = given.source(error.output)
             if name in failed or isinstance(_op(given, error.output), Quantize):
                 raise
             failed[name] = "; ".join(p.fact for p in error.problems)
         except KeyError as error:  # a range that nothing gives
             raise AotError(f"nothing gives the range of {error.args[0]!r}", "pass calibration data: --data") from error
+
+
+def _precise(graph: Graph, given: Given) -> None:
+    """Refuse a layer of 16 bits, all of whose quantization is given, that its integers would be visibly off for."""
+    for node in graph.nodes:
+        where = site(graph, node)
+        if where.format != "s16" or node.output not in given.types or isinstance(node.op, Quantize) \
+                or any(v.data is None and v.name not in given.types for v in where.inputs):
+            continue
+        off = _table_error(where) if isinstance(node.op, Unary) else node.op.error_bound(where) - 0.5
+        if off > (1.0 if isinstance(node.op, Unary) else MOST_OFF):
+            raise LayerError(node, AotError(f"32-bit integers would be off by up to {off:.2g} steps of its output"))
+
+
+def _table_error(where: Site) -> float:
+    """By how many steps a function of one 16-bit input errs at most, over all inputs."""
+    low, high = span(where.inputs[0].type)
+    q = np.arange(low, high + 1, dtype=np.int16)
+    ideal = stored(where.node.op.reference(dequantize(q, where.inputs[0].quant)), where.output.type)
+    return float(np.abs(where.node.op.simulate(where, q).astype(np.int64) - ideal).max(initial=0))
 
 
 def _lacks(given: Given) -> bool:

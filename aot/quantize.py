@@ -68,7 +68,7 @@ def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0],
     for node in graph.nodes:
         formats = recipe.of(node.output)
         format = formats.activations
-        if isinstance(node.op, Quantize):  # it changes the format itself
+        if isinstance(node.op, Quantize) and node.output in given:  # it changes the format itself
             values[node.output] = Value(node.output, given[node.output])
             nodes.append(node)
             comparison.advance(graph, node, node, values)
@@ -167,12 +167,16 @@ def _concatenations(graph: Graph, calibration: Calibration, recipe: Recipe, reac
         if format == "f32":
             continue
         ranges = [calibration.ranges[i] for i in node.inputs if i in calibration.ranges]
+        if not ranges:
+            continue
         low, high = min(r.low for r in ranges), max(r.high for r in ranges)
         quant = shared.get(node.output) or affine(*widened(Range(low, high), format), format)
         shared[node.output] = quant
         for name in node.inputs:
             found = calibration.ranges.get(name)
-            if name not in producer or found is None or name in shared or name in given or found.high - found.low < 0.5 * (high - low):
+            if name not in producer or found is None or name in shared or name in given:
+                continue
+            if found.high - found.low < 0.5 * (high - low):
                 continue
             if recipe.of(name).activations != format:
                 continue

@@ -14,7 +14,7 @@ from typing import Any
 import onnx
 from onnx import helper
 
-from aot.errors import AotError
+from aot.errors import AotError, Problem
 from aot.frontend.structure import label
 
 #: Domains under which exporters write these operators.
@@ -59,7 +59,7 @@ class _Rewriting:
     def real(self, index: int, what: str, axis: int | None = None) -> str:
         """The numbers which a quantized input stands for: it is followed by its scale and zero point."""
         parts = [n for n in (self.input(index), self.input(index + 1), self.input(index + 2)) if n]
-        along = {} if axis is None else {"axis": axis}
+        along: dict[str, Any] = {} if axis is None else {"axis": axis}
         return self.add("DequantizeLinear", parts, what, domain=self.domain(axis), **along)
 
     def domain(self, axis: int | None = None) -> str:
@@ -140,8 +140,9 @@ def expand(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         return model
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    taken = {name for n in model.graph.node for name in (*n.input, *n.output)} | {t.name for t in model.graph.initializer}
-    problems = []
+    taken = {t.name for t in model.graph.initializer}
+    taken |= {name for n in model.graph.node for name in (*n.input, *n.output)}
+    problems: list[Problem] = []
     nodes: list[onnx.NodeProto] = []
     for index, node in enumerate(model.graph.node):
         try:

@@ -29,6 +29,8 @@ INTEGERS: dict[int, tuple[int, int]] = {
         "UINT4": (0, 15), "INT2": (-2, 1), "UINT2": (0, 3), "INT32": (-2**31, 2**31 - 1)}.items()
     if (number := dict(TensorProto.DataType.items()).get(name)) is not None}
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+#: Unsigned integers are stored as signed ones which are so much less.
+_SHIFTS: Mapping[int, int] = {TensorProto.UINT8: 128, TensorProto.UINT16: 32768}
 #: Data movement and bounds, which mean the same on integers as on the numbers that they stand for.
 ON_INTEGERS = frozenset({
     "Clip", "Concat", "DepthToSpace", "Flatten", "Gather", "Identity", "Max", "MaxPool", "Min", "Pad", "ReduceMax",
@@ -119,6 +121,7 @@ class Placed:
     length: int
 
     def __call__(self, data: Array) -> Array:
+        """The parameters in that shape."""
         data = data.reshape(self.shape)
         if self.axis is None:
             return data
@@ -151,7 +154,7 @@ def grid(node: onnx.NodeProto, facts: Mapping[str, Fact]) -> Grid:
         raise AotError("it dequantizes int32 that is computed when the model runs", "only int8, uint8 and int16 can be")
     if not low <= zeros[0] <= high:
         raise AotError(f"its zero point {zeros[0]} lies outside {low} .. {high}", "quantize the model again")
-    shift = {TensorProto.UINT8: 128, TensorProto.UINT16: 32768}.get(found.elem_type, 0)
+    shift = _SHIFTS.get(found.elem_type, 0)
     zero, format = int(zeros[0]) - shift, "s16" if high - low > 255 else "s8"
     if format == "s16" and zero != 0:
         raise AotError(f"16-bit activations with zero point {zeros[0]}",
@@ -161,5 +164,5 @@ def grid(node: onnx.NodeProto, facts: Mapping[str, Fact]) -> Grid:
 
 def real_of(constant: Array, elem_type: int, found: Grid) -> Array:
     """What integer constants among integers computed at run time stand for."""
-    shift = {TensorProto.UINT8: 128, TensorProto.UINT16: 32768}.get(elem_type, 0)
+    shift = _SHIFTS.get(elem_type, 0)
     return np.asarray((constant.astype(np.int64) - shift - found.zero) * found.scale, np.float32)

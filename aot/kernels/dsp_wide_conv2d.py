@@ -32,9 +32,6 @@ class DspWideConv2d(DspConv2d):
         """Elements of a sum, in the order of the tile, that are repeated."""
         return beyond(filters(site)[:, element_order(site)])
 
-    def template(self, site: Site) -> str:
-        return DspConv2d.name
-
     def dims(self, site: Site) -> dict[str, int]:
         dims, columns = super().dims(site), self._columns(site)
         blocks = dsp_matrix.blocks(dims["DEPTH"] + len(columns))

@@ -385,7 +385,9 @@ def affine(low: float, high: float, format: str) -> Quant:
 def quantize_activation(value: Value, format: str = "s8") -> Value:
     """A float constant that takes an activation's place, quantized over its own range."""
     assert value.data is not None
-    quant = _own_steps(value, format) or affine(float(value.data.min(initial=0)), float(value.data.max(initial=0)), format)
+    quant = _own_steps(value, format)
+    if quant is None:
+        quant = affine(float(value.data.min(initial=0)), float(value.data.max(initial=0)), format)
     data = quantize(value.data, quant, *LIMITS[format]).astype(FORMATS[format])
     return Value(value.name, TensorType(format, value.type.shape, quant), data)
 

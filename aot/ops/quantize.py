@@ -50,7 +50,7 @@ class Grid:
     def rounded(self, x: Array) -> Array:
         """The nearest numbers on it, as ONNX rounds: ties to even."""
         q = np.rint(np.asarray(x, np.float64) / self.scale) + self.zero
-        return (np.clip(q, self.low, self.high) - self.zero) * self.scale
+        return np.asarray((np.clip(q, self.low, self.high) - self.zero) * self.scale)
 
 
 @dataclass(frozen=True)

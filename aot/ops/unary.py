@@ -11,7 +11,7 @@ import numpy as np
 from aot.builder import Builder
 from aot.errors import AotError
 from aot.ir import FORMATS, Array, Quant, TensorType, Value
-from aot.numerics import LIMITS, Multipliers, dequantize, multipliers, quantize, requantize, span
+from aot.numerics import Multipliers, dequantize, multipliers, quantize, requantize, span
 from aot.ops.add import Add
 from aot.ops.base import (
     NO_CLAMP,

@@ -21,6 +21,7 @@ def fold_constants(graph: Graph) -> Graph:
             continue
         result = np.asarray(node.op.reference(*known), np.float32)
         given = [values[i].steps for i in node.inputs]
-        steps = np.asarray(node.op.reference(*given)) if node.op.same_quant and given[0] is not None else None
+        first = given[0] if len(given) == 1 and node.op.same_quant else None
+        steps = None if first is None else np.asarray(node.op.reference(first))
         values[node.output] = Value(node.output, TensorType("f32", result.shape), result, steps)
     return prune(replace(graph, nodes=tuple(nodes), values=values))

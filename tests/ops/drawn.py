@@ -36,7 +36,8 @@ seeds = st.integers(0, 2**32 - 1)
 
 INT8 = Formats()
 #: What else networks compute in.
-OTHERS = (Formats("s16", "s16"), Formats("s16", "s8"), Formats("s8", "s4"), Formats("s16", "s4"), Formats("f32", "f32"))
+OTHERS = (Formats("s16", "s16"), Formats("s16", "s8"), Formats("s8", "s4"), Formats("s16", "s4"), Formats("s8", "s16"),
+          Formats("f32", "f32"))
 
 
 @dataclass(frozen=True, eq=False)
