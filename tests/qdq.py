@@ -1,4 +1,4 @@
-"""Models that are quantized already, as exporters write them: float layers between QuantizeLinear and DequantizeLinear."""
+"""Models that are quantized already, as exporters write them: float layers between nodes that round."""
 
 from __future__ import annotations
 
@@ -174,7 +174,8 @@ def _layer(q: Qdq, x: str, channels: int, kind: str) -> tuple[str, int]:
         if act == "Relu":
             y = q.add("Relu", [y])
         elif act == "Clip":
-            y = q.add("Clip", [y, q.const(np.float32(0), f"lo{len(q.nodes)}"), q.const(np.float32(2), f"hi{len(q.nodes)}")])
+            ends = [q.const(np.float32(end), f"end{end}_{len(q.nodes)}") for end in (0, 2)]
+            y = q.add("Clip", [y, *ends])
         return q.rounded(y), out
     if choice == "pool":
         y = q.add("MaxPool", [x], kernel_shape=[3, 3], pads=[1, 1, 1, 1])

@@ -73,7 +73,7 @@ def test_weights_of_minus_128_and_beyond() -> None:
         y = q.rounded(q.add("Gemm", [q.add("Flatten", [c]), "vf"], transB=1))
         net = judge(q.finish((1, 3, 5, 5), [y]), 0.02)
         formats = {net.graph.values[n.inputs[1]].type.format for n in net.graph.nodes if n.op.linear}
-        assert formats == expected or zero == 100 and "s16" in formats
+        assert formats == expected or (zero == 100 and "s16" in formats)
         for target in ("c99", "cortex-m0", "cortex-m4", "rv32imc"):
             same_bytes(aot.compile(net.model, name="net", target=target))
 
@@ -83,9 +83,9 @@ def test_a_few_weights_beyond_8_bits_are_read_twice() -> None:
     x = q.rounded("x")
     whole = q.rng.integers(60, 200, (6, 2, 5, 5))
     whole[1, 0, 2, 2], whole[3, 1, 4, 4], whole[4, 1, 0, 3] = 255, 0, 1
-    dense = q.rng.integers(60, 200, (7, 6 * 36))
-    dense[2, 17] = 255
-    for name, data in (("w", whole), ("v", dense)):
+    rows = q.rng.integers(60, 200, (7, 6 * 36))
+    rows[2, 17] = 255
+    for name, data in (("w", whole), ("v", rows)):
         parts = [q.const(data, name, onnx.TensorProto.UINT8), q.const(np.float32(0.01), f"{name}s"),
                  q.const(np.asarray(125), f"{name}z", onnx.TensorProto.UINT8)]
         q.nodes.append(helper.make_node("DequantizeLinear", parts, [f"{name}f"]))
@@ -94,7 +94,8 @@ def test_a_few_weights_beyond_8_bits_are_read_twice() -> None:
     model = q.finish((1, 2, 8, 8), [y])
     net = judge(model, 0.02, target="cortex-m4")
     assert [r.kernel for r in net.report.rows if r.op == "conv2d"] == ["conv2d.dsp_wide"]
-    assert [net.graph.values[n.inputs[1]].type.format for n in net.graph.nodes if n.op.name == "fully_connected"] == ["s8"]
+    dense = next(n for n in net.graph.nodes if n.op.name == "fully_connected")
+    assert net.graph.values[dense.inputs[1]].type.format == "s8"
     same_bytes(net)
 
 
@@ -116,7 +117,7 @@ def test_int4_weights_stay_int4() -> None:
     same_bytes(net)
 
 
-# --- the forms of exporters ----------------------------------------------------------------------------------------
+# --- the forms of exporters --------------------------------------------------------------------------------------
 
 def test_weights_behind_both_nodes_and_a_transpose() -> None:
     """PyTorch: weights are float constants through QuantizeLinear and DequantizeLinear, and then a Transpose."""
@@ -206,7 +207,8 @@ def test_integers_move_between_the_nodes() -> None:
         helper.make_node("MaxPool", [first.output[0]], ["a"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
         helper.make_node("Pad", ["a", "pads"], ["b"]), helper.make_node("Pad", ["b", "pads", z], ["c"]),
         helper.make_node("Transpose", ["c"], ["d"], perm=[0, 2, 3, 1]),
-        helper.make_node("Slice", ["d", "starts", "ends"], ["e"]), helper.make_node("Concat", ["d", "e"], ["f"], axis=1),
+        helper.make_node("Slice", ["d", "starts", "ends"], ["e"]),
+        helper.make_node("Concat", ["d", "e"], ["f"], axis=1),
         helper.make_node("Max", ["f", z], ["m"]), second])
     model.graph.initializer.extend([onnx.numpy_helper.from_array(np.array(d), n) for n, d in (
         ("pads", [0, 0, 1, 0, 0, 0, 0, 2]), ("starts", [0, 1]), ("ends", [1, 3]))])
@@ -214,7 +216,8 @@ def test_integers_move_between_the_nodes() -> None:
     assert last in net.graph.outputs and not net.report.kept
     same_bytes(net)
     x = {n: a[0] for n, a in draws(model, 1).items()}
-    np.testing.assert_allclose(net.run(x), Oracle(net.model, exact=True).run(x)[last].reshape(net.run(x).shape), atol=1e-6)
+    found = np.asarray(net.run(x))
+    np.testing.assert_allclose(found, Oracle(net.model, exact=True).run(x)[last].reshape(found.shape), atol=1e-6)
 
 
 def test_opsets() -> None:
@@ -245,8 +248,8 @@ def test_what_has_no_scale_stays_float_and_is_named() -> None:
 
 def same_or_float(net: aot.Net) -> None:
     """The compiled C gives what the twin gives, also in float."""
-    for given, expected in net.golden:
-        found = net.run_quantized(dict(given))
+    for vector, expected in net.golden:
+        found = net.run_quantized(dict(vector))
         np.testing.assert_array_equal(np.asarray(found).reshape(-1), next(iter(expected.values())).reshape(-1))
 
 
@@ -264,7 +267,7 @@ def test_weights_only() -> None:
         same_or_float(aot.compile(model, draws(model, 20), name="net", precision=precision))
 
 
-# --- operators on quantized tensors -----------------------------------------------------------------------------------
+# --- operators on quantized tensors ------------------------------------------------------------------------------
 
 def qoperator() -> onnx.ModelProto:
     """Every operator on quantized tensors that is read, with odd zero points."""
@@ -283,8 +286,8 @@ def qoperator() -> onnx.ModelProto:
         nodes.append(helper.make_node(kind, inputs, [output], f"{kind}_node", domain="com.microsoft", **attributes))
 
     x, c, s, g = grid("x", 0.03, -3), grid("c", 0.05, 11), grid("s", 1 / 256, -128), grid("g", 0.04, 5)
-    w = [const("w", rng.integers(-127, 128, (4, 4, 3, 3)), onnx.TensorProto.INT8), *grid("w", [0.01, 0.004, 0.006, 0.008],
-                                                                                        [0, 0, 0, 0])]
+    w = [const("w", rng.integers(-127, 128, (4, 4, 3, 3)), onnx.TensorProto.INT8),
+         *grid("w", [0.01, 0.004, 0.006, 0.008], [0, 0, 0, 0])]
     b = const("b", rng.integers(-9000, 9000, 4), onnx.TensorProto.INT32)
     nodes.append(helper.make_node("QuantizeLinear", ["x", *x], ["x_q"]))
     nodes.append(helper.make_node("QLinearConv", ["x_q", *x, *w, *c, b], ["c_q"], "conv", pads=[1, 1, 1, 1]))
@@ -314,7 +317,7 @@ def test_operators_on_quantized_tensors() -> None:
     same_bytes(net)
 
 
-# --- the shared models -------------------------------------------------------------------------------------------------
+# --- the shared models -------------------------------------------------------------------------------------------
 
 @pytest.mark.shared
 @pytest.mark.parametrize(("name", "data", "top1"), [

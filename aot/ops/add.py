@@ -140,10 +140,11 @@ class Add(Op):
             return {**loops.dims(("A", "B")), "SUBTRACT": int(self.sign < 0)}
         ma, mb, constant, shift = self.fixed_point(site)
         low, high = clamp_limits(self.clamp, site.output)
-        names = ("CONSTANT_HIGH", "CONSTANT_LOW") if self.wide(site) else ("CONSTANT",)
-        parts = (constant >> 30, constant & (2**30 - 1)) if self.wide(site) else (constant,)
-        return {**loops.dims(("A", "B")), "A_MULTIPLIER": ma, "B_MULTIPLIER": mb, **dict(zip(names, parts, strict=True)),
-                "SHIFT": shift, "OUT_MIN": low, "OUT_MAX": high}
+        offset = {"CONSTANT": constant}
+        if self.wide(site):
+            offset = {"CONSTANT_HIGH": constant >> 30, "CONSTANT_LOW": constant & (2**30 - 1)}
+        return {**loops.dims(("A", "B")), "A_MULTIPLIER": ma, "B_MULTIPLIER": mb, **offset, "SHIFT": shift,
+                "OUT_MIN": low, "OUT_MAX": high}
 
     def overlap(self, site: Site, index: int) -> Overlap | None:
         return Overlap(0) if site.inputs[index].type.shape == site.output.type.shape else None

@@ -259,7 +259,7 @@ def unary(draw: st.DrawFn) -> Case:
 
 
 CASES: dict[str, st.SearchStrategy[Case]] = {
-    "add": binary(st.builds(Add, st.sampled_from((1, -1)), clamps)),
+    "add": binary(st.builds(Add, st.sampled_from((1, -1)), clamps, st.booleans())),
     "average_pool2d": average_pool2d(),
     "concat": concat(),
     "conv2d": st.one_of(conv2d(), pointwise()),
