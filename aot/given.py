@@ -12,10 +12,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from aot.between import FINER, fine, reach, rounded_behind, term
 from aot.ir import Graph, Node, TensorType, Value
 from aot.names import comment
-from aot.numerics import INT16_MAX, f32
+from aot.numerics import span
 from aot.ops.add import Add
+from aot.ops.pad import Pad
 from aot.ops.quantize import Grid, Quantize
 from aot.passes.grids import grids, moves
 from aot.recipe import Formats, Recipe
@@ -113,6 +115,7 @@ class _Work:
 
     def __post_init__(self) -> None:
         known = grids(self.graph)
+        self.behind = rounded_behind(self.graph)
         lies = {n.output: g for n in self.graph.nodes if not isinstance(n.op, Quantize)
                 and (g := known.get(n.output)) is not None}
         self.wanted = lies | {n: g for n, each in self.demands.items() if (g := _one(each)) is not None}
@@ -127,13 +130,10 @@ class _Work:
         if node.op.same_quant:
             self._move(node, inputs)
             return
-        reason = self._reason(node, run_time)
-        grid = self.wanted.get(node.output)
+        grid = self.wanted.get(node.output) or self._between(node, inputs)
+        reason = self._reason(node, run_time, grid)
         if reason:
-            self.why[node.output] = reason
-            self.layers[node.output] = Formats(FLOAT, FLOAT)
-            self.kept.append(Kept(node.output, node.op.name, comment(" + ".join(node.origin), 70), reason))
-            self._add(node, inputs, node.output)
+            self._keep(node, inputs, reason)
             return
         format = self._format(node, run_time, grid)
         weights = self.default.weights if format == "s8" else "s8"
@@ -158,6 +158,13 @@ class _Work:
                 self.types[wide] = _widened(grid).type(shape)
             self._add(node, inputs, wide)
             self._convert(node, wide, node.output, grid)
+
+    def _keep(self, node: Node, inputs: tuple[str, ...], reason: str) -> None:
+        """Leave a layer in float32."""
+        self.why[node.output] = reason
+        self.layers[node.output] = Formats(FLOAT, FLOAT)
+        self.kept.append(Kept(node.output, node.op.name, comment(" + ".join(node.origin), 70), reason))
+        self._add(node, inputs, node.output)
 
     def _round(self, node: Node, grid: Grid, x: str) -> None:
         """A rounding: it vanishes where its input is rounded like that already."""
@@ -197,6 +204,9 @@ class _Work:
         """Data movement: the output is like the input."""
         x = inputs[0]
         known = self.types.get(x)
+        if known is not None and isinstance(node.op, Pad) and not grid_of(known).holds(node.op.value):
+            self._keep(node, inputs, f"it pads by {node.op.value:g}, which lies on no step of its input's scale")
+            return
         if known is not None:
             self.types[node.output] = replace(known, shape=self.graph.values[node.output].type.shape)
             self.layers[node.output] = Formats(known.format, "s8")
@@ -211,7 +221,16 @@ class _Work:
         self.values[output] = Value(output, kind)
         self.nodes.append(replace(node, inputs=inputs, output=output, name=f"{node.op.name}_{len(self.nodes)}"))
 
-    def _reason(self, node: Node, run_time: list[str]) -> str:
+    def _between(self, node: Node, inputs: tuple[str, ...]) -> Grid | None:
+        """A grid for a value that only roundings follow, if 16 bits are enough."""
+        step = self.behind.get(node.output)
+        ends = None if step is None else reach(self.graph, node, inputs, self.types)
+        if step is None or ends is None:
+            return None
+        found = fine(*ends)
+        return found if FINER * found.scale <= step else None
+
+    def _reason(self, node: Node, run_time: list[str], grid: Grid | None) -> str:
         """Why a layer has to compute in float32; "" if it has not."""
         if node.output in self.failed:
             return self.failed[node.output]
@@ -219,8 +238,10 @@ class _Work:
             if name in self.why:
                 return f"its input is float32: {self.why[name]}" if not self.why[name].startswith("its input") \
                     else self.why[name]
-        if self.calibrated or node.op.fixed_quant or node.output in self.wanted:
+        if self.calibrated or node.op.fixed_quant or grid is not None:
             return ""
+        if node.output in self.behind:
+            return "16 bits are too few for what it can be, as finely as it is rounded behind it"
         return "no QuantizeLinear follows that gives its output a scale, and there is no calibration data"
 
     def _exact(self, node: Node, run_time: list[str], grid: Grid | None) -> bool:
@@ -231,7 +252,9 @@ class _Work:
         """The integer format in which a layer computes: 16 bits if anything around it has them, or 8 are too few."""
         found = {self.types[i].format if i in self.types else self.layers.get(i, self.default).activations
                  for i in run_time}
-        if grid is None:
+        if grid is None and node.output in self.behind and node.op.fixed_quant:
+            found.add("s16")
+        elif grid is None:
             found |= set() if node.op.fixed_quant and found else {self.default.activations}
         else:
             found.add(grid.format)
@@ -256,12 +279,13 @@ def _one(demands: frozenset[Grid | None]) -> Grid | None:
     if len(each) == 1:
         return each[0]
     ends = [e for g in each for e in g.ends]
-    return _fine(min(ends), max(ends))
+    return fine(min(ends), max(ends))
 
 
-def _fine(low: float, high: float) -> Grid:
-    """The grid of 16 bits that reaches from ``low`` to ``high``."""
-    return Grid("s16", f32(max(-low, high, 1e-12) / INT16_MAX), 0, -INT16_MAX, INT16_MAX)
+def grid_of(type: TensorType) -> Grid:
+    """The grid on which values of an integer type lie."""
+    assert type.quant is not None
+    return Grid(type.format, type.quant.scale[0], type.quant.zero, *span(type))
 
 
 def _widened(grid: Grid) -> Grid:
@@ -293,15 +317,7 @@ def _demands(graph: Graph) -> dict[str, frozenset[Grid | None]]:
             if node.op.same_quant and all(g is not None and moves(node.op, g) for g in own):
                 found.setdefault(name, set()).update(own)
             else:
-                found.setdefault(name, set()).add(_term(grid, lies.get(node.inputs[1 - i]))
+                found.setdefault(name, set()).add(term(grid, lies.get(node.inputs[1 - i]))
                                                   if isinstance(node.op, Add) else None)
     return {n: frozenset(g) for n, g in found.items() if not settled(n)}
-
-
-def _term(total: Grid | None, other: Grid | None) -> Grid | None:
-    """A grid for one term of a sum: beyond what it reaches, the sum lies beyond its own, whatever the other term is."""
-    if total is None or other is None:
-        return None
-    reach = max(map(abs, total.ends)) + max(map(abs, other.ends))
-    return _fine(-reach, reach)
 

@@ -21,7 +21,7 @@ from aot.quantize import LayerError, quantize
 from aot.recipe import Recipe
 
 #: By how many steps of its output a layer of 16 bits may be off besides the rounding, to be computed in integers.
-MOST_OFF = 0.25
+MOST_OFF = 0.5
 
 
 def quantize_given(graph: Graph, samples: Samples | None, method: str, weights: str, recipe: Recipe,

@@ -43,9 +43,9 @@ class Grid:
         return TensorType(self.format, shape, self.quant, limits)
 
     def holds(self, x: float) -> bool:
-        """Whether a number is on it, but for what float32 rounds, or lies beyond its ends."""
+        """Whether a number is on it, but for what float32 rounds."""
         steps = x / self.scale + self.zero
-        return not self.low < steps < self.high or abs(steps - round(steps)) < 1e-3
+        return self.low - 1e-3 <= steps <= self.high + 1e-3 and abs(steps - round(steps)) < 1e-3
 
     def rounded(self, x: Array) -> Array:
         """The nearest numbers on it, as ONNX rounds: ties to even."""

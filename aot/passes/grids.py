@@ -63,7 +63,11 @@ def within(part: Grid | None, whole: Grid) -> bool:
 def clipped(grid: Grid | None, op: Unary) -> Grid | None:
     """The part of a grid that is left between the bounds of a clip; None where they are not on it."""
     low, high = op.as_clamp()
-    if grid is None or (low is None and high is None) or any(b is not None and not grid.holds(b) for b in (low, high)):
+    if grid is None or (low is None and high is None):
+        return None
+    first, last = grid.ends
+    if (low is not None and low > first and not grid.holds(low)) or \
+            (high is not None and high < last and not grid.holds(high)):
         return None
 
     def place(bound: float | None, default: int) -> int:

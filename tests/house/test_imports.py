@@ -30,7 +30,7 @@ FLOORS = (
     "frontend data",
     "images health",
     "given",
-    "repeat",
+    "repeat between",
     "passes",
     "quantize equalize",
     "reach",
