@@ -1,6 +1,7 @@
 """Weights beyond 8 bits in fully connected layers: the inputs that meet them are read once more, with what is left.
 
 ``x * 143 = x * 127 + x * 16``: exact, and for the few such weights that uint8 models have, cheaper than 16-bit weights.
+Likewise where -128 does not fit beside its neighbour (:func:`aot.ops.exact.packable`).
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import numpy as np
 
 from aot.ir import Graph, Node, TensorType, Value
 from aot.ops.concat import Concat
-from aot.ops.exact import beyond, split
+from aot.ops.exact import spread
 from aot.ops.fully_connected import FullyConnected
 from aot.ops.slice import Slice
 from aot.recipe import Formats
 
 #: The largest share of a layer's inputs that is worth reading more than once.
-MOST_REPEATED = 0.05
+MOST_REPEATED = 0.25
+#: The largest weight which that is tried for.
+LARGEST = 4 * 127
 
 
 def repeated(graph: Graph, types: MutableMapping[str, TensorType], layers: MutableMapping[str, Formats]) -> Graph:
@@ -48,7 +51,10 @@ def _columns(w: Value) -> tuple[int, ...]:
     """The columns of weights beyond 8 bits, as often as they are to be repeated; none if that is not worth it."""
     if w.steps is None or w.data is None:
         return ()
-    columns = beyond(np.rint(w.data / w.steps))
+    whole = np.rint(w.data / w.steps)
+    if np.abs(whole).max(initial=0) > LARGEST:
+        return ()
+    columns = spread(whole)[0]
     return columns if len(columns) <= max(MOST_REPEATED * w.data.shape[1], 1) else ()
 
 
@@ -62,7 +68,7 @@ def _widened(node: Node, values: Mapping[str, Value],
     x, w = values[node.inputs[0]], values[node.inputs[1]]
     assert w.data is not None and w.steps is not None
     steps = np.concatenate([w.steps, w.steps[:, list(columns)]], axis=1)
-    data = (split(np.rint(w.data / w.steps), columns) * steps).astype(np.float32)
+    data = (spread(np.rint(w.data / w.steps))[1] * steps).astype(np.float32)
     lead = x.type.shape[:-1]
     added = {name: Value(name, TensorType("f32", (*lead, 1)))
              for name in (f"{node.output}.again{i}" for i in range(len(columns)))}

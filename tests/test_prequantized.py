@@ -13,6 +13,7 @@ from onnx import helper
 from road import MODELS, draws
 
 import aot
+from aot.bench import bench
 from aot.interpret import run_quantized
 from aot.numerics import stored
 from aot.oracle import Oracle
@@ -78,7 +79,8 @@ def test_weights_of_minus_128_and_beyond() -> None:
             same_bytes(aot.compile(net.model, name="net", target=target))
 
 
-def test_a_few_weights_beyond_8_bits_are_read_twice() -> None:
+def few_beyond() -> onnx.ModelProto:
+    """A convolution and a dense layer of uint8 weights, a few of which leave 8 bits without their zero point."""
     q = qdq.Qdq(np.random.default_rng(4), kind="uint8")
     x = q.rounded("x")
     whole = q.rng.integers(60, 200, (6, 2, 5, 5))
@@ -91,12 +93,50 @@ def test_a_few_weights_beyond_8_bits_are_read_twice() -> None:
         q.nodes.append(helper.make_node("DequantizeLinear", parts, [f"{name}f"]))
     c = q.rounded(q.add("Conv", [x, "wf", q.bias(6)], pads=[1, 1, 1, 1]))
     y = q.rounded(q.add("Gemm", [q.add("Flatten", [c]), "vf"], transB=1))
-    model = q.finish((1, 2, 8, 8), [y])
-    net = judge(model, 0.02, target="cortex-m4")
+    return q.finish((1, 2, 8, 8), [y])
+
+
+def test_a_few_weights_beyond_8_bits_are_read_twice() -> None:
+    net = judge(few_beyond(), 0.02, target="cortex-m4")
     assert [r.kernel for r in net.report.rows if r.op == "conv2d"] == ["conv2d.dsp_wide"]
     dense = next(n for n in net.graph.nodes if n.op.name == "fully_connected")
     assert net.graph.values[dense.inputs[1]].type.format == "s8"
     same_bytes(net)
+
+
+def many_kernels(seed: int) -> onnx.ModelProto:
+    """Convolutions of every kind and a dense layer, some of their weights -128."""
+    q = qdq.Qdq(np.random.default_rng(seed))
+
+    def weights(name: str, *shape: int) -> str:
+        whole = np.where(q.rng.random(shape) < 0.02, -128, q.rng.integers(-127, 128, shape))
+        names = [q.const(whole, name, onnx.TensorProto.INT8), q.const(np.float32(0.01), f"{name}s"),
+                 q.const(np.asarray(0), f"{name}z", onnx.TensorProto.INT8)]
+        q.nodes.append(helper.make_node("DequantizeLinear", names, [f"{name}f"]))
+        return f"{name}f"
+
+    x = q.rounded("x")
+    x = q.rounded(q.add("Relu", [q.add("Conv", [x, weights("a", 8, 3, 3, 3), q.bias(8)], pads=[1, 1, 1, 1])]))
+    x = q.rounded(q.add("Conv", [x, weights("b", 8, 1, 3, 3), q.bias(8)], pads=[1, 1, 1, 1], group=8))
+    x = q.rounded(q.add("Conv", [x, weights("c", 32, 8, 1, 1), q.bias(32)]))
+    x = q.rounded(q.add("Conv", [x, weights("d", 32, 1, 3, 3), q.bias(32)], strides=[2, 2], group=32))
+    x = q.add("Flatten", [q.rounded(q.add("GlobalAveragePool", [x]))])
+    return q.finish((1, 3, 12, 12), [q.rounded(q.add("Gemm", [x, weights("e", 10, 32)], transB=1))])
+
+
+def test_weights_of_minus_128_do_not_cost_the_fast_kernels() -> None:
+    for seed in (1, 2, 3):
+        net = judge(many_kernels(seed), 0.02, target="cortex-m4")
+        assert all(".dsp" in r.kernel for r in net.report.rows if r.macs), net.report
+        same_bytes(net)
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("target", ["cortex-m0", "cortex-m4", "cortex-m55", "rv32imc"])
+def test_boards(target: str) -> None:
+    """Weights of -128 and beyond, 16-bit weights, values of 16 bits between roundings: the same bytes everywhere."""
+    for model in (many_kernels(2), few_beyond(), qdq.network(3, "uint8", "uint8"), qdq.network(2, "int16", "int8")):
+        bench(aot.compile(model, name="net", target=target))
 
 
 def test_blocks_of_int4_weights() -> None:

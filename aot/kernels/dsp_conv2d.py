@@ -12,6 +12,7 @@ from aot.kernels import dsp_matrix
 from aot.kernels.base import SpecialKernel
 from aot.ops.base import Site
 from aot.ops.conv2d import Conv2d
+from aot.ops.exact import packable
 
 PIXELS = 3
 
@@ -23,8 +24,14 @@ class DspConv2d(SpecialKernel):
     op: ClassVar[str] = "conv2d"
     feature: ClassVar[str] = "dsp"
     headers: ClassVar[tuple[str, ...]] = (dsp_matrix.HEADER,)
+    all_bytes: ClassVar[bool] = True
 
     def fits(self, site: Site) -> bool:
+        return self.sums_fit(site) and packable(filters(site)[:, element_order(site)])
+
+    @staticmethod
+    def sums_fit(site: Site) -> bool:
+        """Whether there is a pair of channels, and no sum too large."""
         op = _op(site)
         return (site.output.type.shape[3] // op.groups >= 2
                 and dsp_matrix.fits(op.bound(site), op.multipliers(site)))

@@ -80,17 +80,35 @@ def _finer(whole: Array, bias: Array, ratio: Array, axis: int) -> int:
     return finer
 
 
-def beyond(rows: Array, largest: int = 127) -> tuple[int, ...]:
-    """Columns of rows of integers with a magnitude above ``largest``, each as often as it takes to hold the rest."""
-    times = -(-np.abs(rows).max(axis=0, initial=0) // largest) - 1
-    return tuple(int(i) for i in np.repeat(np.arange(len(times)), np.maximum(times, 0).astype(int)))
+def packable(rows: Array) -> bool:
+    """Whether each pair of weights fits a halfword as 256 times the second plus the first: -128 does as the first.
+
+    As the second it does only if the first is not negative.
+    """
+    return int(np.abs(rows.astype(np.int64)).max(initial=0)) <= 128 and not np.any(_full(rows)) \
+        and int(rows.max(initial=0)) < 128
 
 
-def split(rows: Array, columns: tuple[int, ...], largest: int = 127) -> Array:
-    """The rows within ``largest``, and behind them what is left of each of the columns."""
-    parts = [np.clip(rows, -largest, largest)]
-    rest = rows - parts[0]
-    for column in columns:
-        parts.append(np.clip(rest[:, [column]], -largest, largest))
-        rest[:, column] -= parts[-1][:, 0]
-    return np.concatenate(parts, axis=1)
+def _full(rows: Array) -> Array:
+    """Weights of -128 at odd places whose neighbour leaves the halfword no room for them."""
+    first = np.pad(rows[:, 0::2], ((0, 0), (0, rows.shape[1] % 2)))[:, :rows.shape[1] // 2]
+    full = np.zeros(rows.shape, bool)
+    full[:, 1::2] = (rows[:, 1::2] == -128) & (first < 0)
+    return full
+
+
+def spread(rows: Array) -> tuple[tuple[int, ...], Array]:
+    """Columns that are to be repeated behind the others, and packable rows with what is left of these there.
+
+    ``x * 143 = x * 127 + x * 16``.
+    """
+    main = np.clip(rows.astype(np.int64), -128, 127)
+    main = np.where(_full(main), -127, main)
+    rest, columns, parts = rows - main, list[int](), [main]
+    while np.any(rest):
+        again = np.flatnonzero(np.any(rest, axis=0))
+        part = np.clip(rest[:, again], -127, 127)
+        rest[:, again] -= part
+        columns += again.tolist()
+        parts.append(part)
+    return tuple(columns), np.concatenate(parts, axis=1)
