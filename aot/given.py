@@ -27,6 +27,8 @@ from aot.repeat import repeated
 FLOAT = "f32"
 #: What the name of a value ends in that has more bits than the model gives it.
 WIDE = ".wide"
+#: And of one in float32 between two roundings.
+BETWEEN = ".float"
 
 
 @dataclass(frozen=True)
@@ -194,8 +196,14 @@ class _Work:
                 {name(n): f for n, f in self.layers.items()})
 
     def _convert(self, node: Node, x: str, output: str, grid: Grid) -> None:
-        """A change of scale or format as a node of its own."""
+        """A change of scale or format as a node of its own; by way of float32 where integers cannot do it."""
         shape = self.graph.values[node.output].type.shape
+        if output in self.failed:
+            between = output + BETWEEN
+            self.types[between], self.layers[between] = TensorType(FLOAT, shape), Formats(FLOAT, FLOAT)
+            self.kept.append(Kept(output, "quantize", comment(" + ".join(node.origin), 70), self.failed[output]))
+            self._add(replace(node, op=Quantize(FLOAT)), (x,), between)
+            x = between
         self.types[output] = grid.type(shape)
         self.layers[output] = Formats(grid.format, "s8")
         self._add(replace(node, op=Quantize(grid.format, grid)), (x,), output)

@@ -45,7 +45,7 @@ def quantize_given(graph: Graph, samples: Samples | None, method: str, weights: 
             return result, calibration, given.kept
         except LayerError as error:
             name = given.source(error.output)
-            if name in failed or isinstance(_op(given, error.output), Quantize):
+            if name in failed:
                 raise
             failed[name] = "; ".join(p.fact for p in error.problems)
         except KeyError as error:  # a range that nothing gives
@@ -76,7 +76,3 @@ def _lacks(given: Given) -> bool:
     """Whether the quantization of a value is missing."""
     names = {*given.graph.inputs, *(n.output for n in given.graph.nodes if not n.op.same_quant)}
     return any(n not in given.types and given.recipe.of(n).activations != "f32" for n in names)
-
-
-def _op(given: Given, output: str) -> object:
-    return next((n.op for n in given.graph.nodes if n.output == output), None)

@@ -104,6 +104,28 @@ def test_a_few_weights_beyond_8_bits_are_read_twice() -> None:
     same_bytes(net)
 
 
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 2**20))
+def test_absurd_scales_are_compiled_or_refused(seed: int) -> None:
+    """Scales of any size, zero points at the ends: integers where they can be, else float32, else a refusal."""
+    rng = np.random.default_rng(seed)
+    model = qdq.network(seed, str(rng.choice(["int8", "uint8", "int16"])))
+    for tensor in model.graph.initializer:
+        data = onnx.numpy_helper.to_array(tensor)
+        if tensor.name.endswith("_s") and rng.random() < 0.3:
+            factor = np.float32(10.0 ** rng.choice([-38, -20, -6, -3, -1, 1, 3, 6, 20, 37]))
+            with np.errstate(all="ignore"):
+                tensor.CopyFrom(onnx.numpy_helper.from_array(np.asarray(data * factor, np.float32), tensor.name))
+        if tensor.name.endswith("_z") and data.dtype.itemsize == 1 and rng.random() < 0.2:
+            ends = np.iinfo(data.dtype)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(
+                np.asarray(rng.choice([ends.min, ends.max, 0], data.shape), data.dtype), tensor.name))
+    try:
+        same_or_float(aot.compile(model, name="net"))
+    except aot.AotError as refused:
+        assert "report" not in str(refused)
+
+
 def many_kernels(seed: int) -> onnx.ModelProto:
     """Convolutions of every kind and a dense layer, some of their weights -128."""
     q = qdq.Qdq(np.random.default_rng(seed))

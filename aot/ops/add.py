@@ -87,6 +87,8 @@ class Add(Op):
         largest = INT32_MAX if self.fine else INT16_MAX
         most = 2**62 if self.wide(site) else INT32_MAX
         for shift in range(30 if self.fine else 24, 0, -1):
+            if max(map(abs, ratios)) * 2.0**shift > largest + 1:
+                continue
             m = [int(round_half_up(r * 2.0**shift)) for r in ratios]
             constant = (y.zero << shift) - a.zero * m[0] - b.zero * m[1] + (1 << (shift - 1))
             if max(map(abs, m)) <= largest and abs(constant) + self._reach(site, *m) <= most:
