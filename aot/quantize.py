@@ -102,7 +102,8 @@ def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0],
             learns = node.op.linear and formats.weights != "s16" and graph.values[node.inputs[1]].steps is None
             moments = comparison.moments(graph, node, inputs[0]) if learns else None
             constants = node.op.quantize_constants(inputs, out,
-                                                   WeightForm(weights == WEIGHTS[0], moments, formats.weights))
+                                                   WeightForm(weights == WEIGHTS[0], moments, formats.weights,
+                                                              node.output in given))
         except AotError as error:
             raise LayerError(node, error) from error
         names = []

@@ -289,6 +289,14 @@ def test_opsets() -> None:
         judge(q.finish((1, 3, 6, 6), [y]), 0.02)
 
 
+def test_onnx_runtimes_own_nodes() -> None:
+    """Before opset 21, ONNX Runtime writes small integers and 16 bits in its own domain."""
+    for kind, weights in (("int16", "int8"), ("uint16", "int8"), ("uint8", "int4")):
+        q = qdq.Qdq(np.random.default_rng(17), kind=kind, domain="com.microsoft")
+        y = q.rounded(q.add("Conv", [q.rounded("x"), q.weights((4, 3, 3, 3), weights), q.bias(4)]))
+        judge(q.finish((1, 3, 6, 6), [y]), 0.05)
+
+
 def test_what_has_no_scale_stays_float_and_is_named() -> None:
     """A dense layer behind the last DequantizeLinear; with data it is calibrated instead."""
     q = qdq.Qdq(np.random.default_rng(14))

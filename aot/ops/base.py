@@ -116,11 +116,13 @@ class Moments:
 @dataclass(frozen=True, eq=False)
 class WeightForm:
     """How weights are to be quantized: with a scale for each output channel or one in all, what is known to round them
-    well (None: each to the nearest), and the number format."""
+    well (None: each to the nearest), and the number format. ``exact``: the output's scale is given, and only ties may
+    be rounded in another way."""
 
     per_channel: bool = True
     moments: Moments | None = None
     format: str = "s8"
+    exact: bool = False
 
 
 PLAIN = WeightForm()

@@ -30,12 +30,13 @@ def integers(w: Value, axis: int) -> tuple[Array, Array] | None:
     return whole.astype(np.int64), np.where(used.any(axis=1), largest, rows.max(axis=1, initial=0.0))
 
 
-def keep(x: Value, w: Value, b: Value, y: Value, axis: int) -> tuple[Value, Value, Value] | None:
+def keep(x: Value, w: Value, b: Value, y: Value, axis: int,
+         exact: bool) -> tuple[Value, Value, Value] | None:
     """Weights and bias of a linear operator with the integers that are given; None where a channel has several steps.
 
     A channel whose bias would have too many steps gets larger ones. Where a multiplier would have few bits, the bias
-    is counted in what it is when rounded: such a channel's weights contribute next to nothing. A bias in float that
-    would be rounded visibly makes all integers larger by a power of two, so that its steps are smaller.
+    is counted in what it is when rounded: such a channel's weights contribute next to nothing. If ``exact``, a float
+    bias that would be rounded visibly makes all integers larger by a power of two, so that its steps are smaller.
     """
     found = integers(w, axis)
     if found is None and x.type.format == "s16":
@@ -55,11 +56,11 @@ def keep(x: Value, w: Value, b: Value, y: Value, axis: int) -> tuple[Value, Valu
             most = float(np.abs(bias / (x.scale * steps)).max())
             raise AotError(f"its bias has {most:.3g} steps of sums, more than 32 bits hold")
         whole, steps = round_half_up(whole * (steps / coarse).reshape(along)), coarse
-    finer = _finer(whole, bias / (x.scale * steps), x.scale * steps / y.scale, axis)
+    finer = _finer(whole, bias / (x.scale * steps), x.scale * steps / y.scale, axis) if exact else 1
     whole, steps = whole * finer, steps / finer
-    exact = x.scale * steps / y.scale * 2.0**32
-    rounded = np.maximum(np.floor(exact + 0.5), 1.0) / 2.0**32 * y.scale / x.scale
-    counted = np.where(exact < LEAST_MULTIPLIER, rounded, steps)
+    multipliers = x.scale * steps / y.scale * 2.0**32
+    rounded = np.maximum(np.floor(multipliers + 0.5), 1.0) / 2.0**32 * y.scale / x.scale
+    counted = np.where(multipliers < LEAST_MULTIPLIER, rounded, steps)
     format = next(f for f, (low, high) in HOLDS.items() if low <= whole.min(initial=0) and whole.max(initial=0) <= high)
     quant = Quant(tuple(float(s) for s in counted), 0, axis)
     bias_quant = Quant(tuple(float(s) for s in x.scale * counted), 0, 0)

@@ -57,7 +57,7 @@ def quantize_weights(op: Filters, x: Value, w: Value, b: Value, y: Value,
     """
     assert w.data is not None and b.data is not None
     if w.steps is not None:
-        kept = keep(x, w, b, y, op.output_axis)
+        kept = keep(x, w, b, y, op.output_axis, form.exact)
         if kept is not None:
             return kept
         form = replace(form, per_channel=True, moments=None, format="s16")

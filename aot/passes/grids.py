@@ -16,23 +16,26 @@ def settle(graph: Graph) -> Graph:
     """Quantization of what lies on the same grid already is left out; a clip right behind one narrows its grid."""
     while True:
         lies, producer, consumers = grids(graph), graph.producer(), graph.consumers()
-        for at, node in enumerate(graph.nodes):
+        alias: dict[str, str] = {}
+        nodes: list[Node] = []
+        changed = False
+        for node in graph.nodes:
             x = node.inputs[0]
-            changed = None
-            if isinstance(node.op, Quantize) and (own := node.op.grid) is not None and within(lies.get(x), own):
-                changed = _left_out(graph, node)
             first = producer.get(x)
+            if isinstance(node.op, Quantize) and node.op.grid is not None and within(lies.get(x), node.op.grid) \
+                    and _left_out(graph, node, alias):
+                changed = True
+                continue
             if isinstance(node.op, Unary) and first is not None and isinstance(first.op, Quantize) \
                     and len(consumers[x]) == 1 and x not in graph.outputs \
                     and (narrow := clipped(lies.get(x), node.op)) is not None:
-                merged = Node(node.name, Quantize(narrow.format, narrow), first.inputs, node.output,
-                              (*first.origin, *node.origin))
-                changed = prune(replace(graph, nodes=(*graph.nodes[:at], merged, *graph.nodes[at + 1:])))
-            if changed is not None:
-                graph = changed
-                break
-        else:
+                node = Node(node.name, Quantize(narrow.format, narrow), first.inputs, node.output,
+                            (*first.origin, *node.origin))
+                changed = True
+            nodes.append(node)
+        if not changed:
             return graph
+        graph = prune(_renamed(replace(graph, nodes=tuple(nodes)), alias))
 
 
 def grids(graph: Graph) -> dict[str, Grid]:
@@ -75,17 +78,25 @@ def clipped(grid: Grid | None, op: Unary) -> Grid | None:
     return replace(grid, low=place(low, grid.low), high=place(high, grid.high))
 
 
-def _left_out(graph: Graph, node: Node) -> Graph | None:
-    """The graph without a node that changes nothing; None where its output needs a node of its own."""
+def _left_out(graph: Graph, node: Node, alias: dict[str, str]) -> bool:
+    """Note what stands for the output of a node that changes nothing; False where that needs a node of its own."""
     x, y = node.inputs[0], node.output
-    if y in graph.outputs and (x in graph.inputs or x in graph.outputs or graph.const(x) is not None):
-        return None
-    kept, gone = (y, x) if y in graph.outputs else (x, y)
+    if y not in graph.outputs:
+        alias[y] = x
+        return True
+    if x in graph.inputs or x in graph.outputs or x in alias or graph.const(x) is not None:
+        return False
+    alias[x] = y
+    return True
 
+
+def _renamed(graph: Graph, alias: dict[str, str]) -> Graph:
+    """The graph with names replaced by those that stand for them."""
     def name(n: str) -> str:
-        return kept if n == gone else n
-    nodes = tuple(replace(n, inputs=tuple(map(name, n.inputs)), output=name(n.output))
-                  for n in graph.nodes if n is not node)
-    values = {n: v for n, v in graph.values.items() if n != gone}
-    values[kept] = replace(graph.values[x], name=kept)
+        while n in alias:
+            n = alias[n]
+        return n
+    nodes = tuple(replace(n, inputs=tuple(map(name, n.inputs)), output=name(n.output)) for n in graph.nodes)
+    values = {n: v for n, v in graph.values.items() if n not in alias}
+    values |= {name(n): replace(graph.values[n], name=name(n)) for n in alias if name(n) in graph.outputs}
     return replace(graph, nodes=nodes, values=values)
