@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -409,3 +411,25 @@ def test_shared_models(name: str, data: str, top1: float) -> None:
     if calib is None:
         for found in off(net, {net.graph.inputs[0]: x[0].reshape(net.graph.values[net.graph.inputs[0]].type.shape)}):
             assert found.steps <= 1 and found.tie <= 0.02, found
+
+
+@pytest.mark.shared
+@pytest.mark.emulator
+@pytest.mark.parametrize(("native", "data", "quantized"), [
+    ("fashion_lenet", "fashion_nchw", ("fashion_lenet_qdq", "fashion_lenet_qop", "fashion_lenet_qop_u8")),
+    ("cifar_mbv2", "cifar_nchw", ("cifar_mbv2_qdq", "cifar_mbv2_qop", "cifar_mbv2_qdq_u8")),
+    ("kws01_dscnn", "kws01", ("kws01_dscnn_qdq", "kws01_dscnn_weightonly"))])
+def test_shared_models_cost_what_the_float_model_does(native: str, data: str, quantized: tuple[str, ...]) -> None:
+    """Instructions, flash and memory within 5 % of those of the float model, quantized here."""
+    if not MODELS.is_dir():
+        pytest.skip(f"no folder of shared models at {MODELS}; set AOT_MODELS")
+    calib = MODELS.parent / "data" / f"{data}_calib.npz"
+
+    def costs(path: Path) -> tuple[int, int, int]:
+        found = bench(aot.compile(path, None if "_q" in path.stem else calib, target="cortex-m4"))
+        return found.instructions, found.code + found.weights, found.arena + found.static + found.stack
+
+    expected = costs(MODELS / f"{native}.onnx")
+    for name in quantized:
+        for own, theirs in zip(costs(MODELS / "qdq" / f"{name}.onnx"), expected, strict=True):
+            assert own <= 1.05 * theirs, name
