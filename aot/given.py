@@ -84,7 +84,7 @@ def prepare(graph: Graph, default: Formats, calibrated: bool, failed: Mapping[st
         if grid is not None:
             work.types[name] = grid.type(graph.values[name].type.shape)
         elif not calibrated or len(work.demands.get(name, ())) > 1:
-            work.why[name] = f"nothing in the model quantizes the input {name!r}" \
+            work.why[name] = f"nothing in the model quantizes the input {name!r}, and there is no calibration data" \
                 if len(work.demands.get(name, ())) < 2 else f"the input {name!r} is quantized in several ways"
         if name in work.why:
             work.layers[name] = Formats(FLOAT, FLOAT)
