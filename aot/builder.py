@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,8 +43,8 @@ class Builder:
         self.values[value.name] = value
         return value.name
 
-    def constant(self, data: Array, hint: str) -> str:
-        """A constant. Floats become f32; int8 and int32 stay; other integers become i64."""
+    def constant(self, data: Array, hint: str, steps: Array | None = None) -> str:
+        """A constant. Floats become f32; int8 and int32 stay; other integers become i64. ``steps``: see Value."""
         array = np.asarray(data)
         if array.dtype.kind == "f":
             array = array.astype(np.float32)
@@ -52,8 +52,20 @@ class Builder:
             array = array.astype(np.int64)
         name = self.unique(hint)
         format = next(k for k, v in FORMATS.items() if v == array.dtype)
-        self.values[name] = Value(name, TensorType(format, array.shape), array)
+        if steps is not None:
+            steps = np.broadcast_to(np.asarray(steps, np.float64), array.shape)
+        self.values[name] = Value(name, TensorType(format, array.shape), array, steps)
         return name
+
+    def derived(self, source: str, move: Callable[[Array], Array], hint: str) -> str:
+        """The constant that is a linear function of another one's elements, each by itself: moved, or times a number.
+
+        Where the integers of that are given, so are those of the result.
+        """
+        value = self.values[source]
+        assert value.data is not None
+        steps = None if value.steps is None else np.abs(move(value.steps))
+        return self.constant(np.asarray(move(value.data), order="C"), hint, steps)
 
     def add(self, op: Op, inputs: Sequence[str], hint: str, origin: Iterable[str] | None = None) -> str:
         """Append a node; the output's shape is the operator's own inference. Answers the output's name."""

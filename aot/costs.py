@@ -331,17 +331,23 @@ def priced_as(isa: str) -> str:
     return "plain" if isa in ("c99", "host") else isa
 
 
+def measured(kernel: str) -> str:
+    """The kernel whose prices one has that is much like it."""
+    return kernel.removesuffix("_unrolled").removesuffix("_wide")
+
+
 def estimate(kernel: str, isa: str, goal: str, work: Work) -> float:
     """Instructions which the work takes on an instruction set, where the kernel favours a goal."""
     plain = f"{kernel}@{priced_as(isa)}, {goal}"
-    prices = INSTRUCTIONS.get(kernel.removesuffix("_unrolled")) or INSTRUCTIONS.get(plain) or PLAIN
+    prices = INSTRUCTIONS.get(measured(kernel)) or INSTRUCTIONS.get(plain) or PLAIN
     return sum(prices[kind] * count for kind, count in work.items() if count)
 
 
 def code(kernel: str, isa: str, goal: str) -> tuple[int, int, int]:
     """Bytes of code, compiled for a goal: what all layers of a kernel share, a layer's function, one for each shape."""
     for like in _ALIKE[goal]:
-        found = CODE.get(f"{priced_as(isa)}, {like}", {}).get(kernel)
+        row = CODE.get(f"{priced_as(isa)}, {like}", {})
+        found = row.get(kernel) or row.get(kernel.removesuffix("_wide"))
         if found is not None:
             return found
     others = [row[kernel] for name, row in CODE.items() if kernel in row and name.endswith(goal)]

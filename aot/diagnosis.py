@@ -16,6 +16,7 @@ from aot.calibrate import METHODS, calibrate
 from aot.compiler import Net, compile
 from aot.data import Config, DataLike, Samples, load
 from aot.errors import AotError
+from aot.given import has_grids
 from aot.health import Answers, Channel, Diagnosis, Layer, Part, Recipe, Restored
 from aot.ir import Array, Graph, Node
 from aot.names import comment
@@ -73,6 +74,9 @@ def doctor(model: Any, data: DataLike, *, calib: DataLike | None = None, data_co
     data = list(data) if isinstance(data, Iterator) else data  # used twice
     source = data if calib is None else list(calib) if isinstance(calib, Iterator) else calib
     net = compile(model, source, data_config=data_config, progress=progress, **options)
+    if has_grids(net.float_graph):
+        raise AotError("the model is quantized already, so that no option changes what it loses",
+                       "examine the float model, or quantize that with aot")
     samples = load(data, net.float_graph, "the data", data_config)
     return diagnose(net, samples, load(source, net.float_graph, "the calibration data", data_config), progress)
 

@@ -203,10 +203,11 @@ def _products(site: Site) -> dict[str, str]:
     """For layers with weights: their C type, and what sums products of those formats."""
     if len(site.inputs) != 3:
         return {}
-    widths = {"s8s8": "", "s16s16": "16", "s16s8": "16x8", "s8s4": "8x4", "s16s4": "16x4"}
+    widths = {"s8s8": "", "s16s16": "16", "s16s8": "16x8", "s8s4": "8x4", "s16s4": "16x4", "s8s16": "8x16"}
     suffix = widths.get(site.inputs[0].type.format + site.inputs[1].type.format, "")
+    gathered = suffix.replace("8x16", "16")  # pixels are widened first
     return {"weight_type": c_type(site.inputs[1]), "row_dot": f"aot_row_dot{suffix}",
-            "pixel_dot": f"aot_pixel_dot{suffix}", "taps": f"aot_taps{suffix.replace('x4', 'x8')}"}
+            "pixel_dot": f"aot_pixel_dot{gathered}", "taps": f"aot_taps{suffix.replace('x4', 'x8')}"}
 
 
 def c_type(value: Value) -> str:

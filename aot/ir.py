@@ -78,11 +78,16 @@ class TensorType:
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A tensor. ``data`` is set for constants only."""
+    """A tensor. ``data`` is set for constants only.
+
+    ``steps``: of a float constant whose integers the model gives, the size of a step, for each element: ``data`` is
+    ``steps`` times those integers, as float32 rounds it.
+    """
 
     name: str
     type: TensorType
     data: Array | None = None
+    steps: Array | None = None
 
     @property
     def quant(self) -> Quant:

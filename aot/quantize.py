@@ -10,7 +10,7 @@ from aot.calibrate import Calibration, Range
 from aot.errors import AotError
 from aot.interpret import site
 from aot.ir import Array, Graph, Node, Quant, TensorType, Value
-from aot.numerics import LIMITS
+from aot.numerics import LIMITS, span
 from aot.observe import Comparison
 from aot.ops.base import Op, WeightForm, affine, quantize_activation
 from aot.ops.concat import Concat
@@ -23,13 +23,14 @@ WEIGHTS = ("per-channel", "per-tensor")
 
 
 def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0],
-             samples: Sequence[Mapping[str, Array]] = (), recipe: Recipe | None = None) -> Graph:
+             samples: Sequence[Mapping[str, Array]] = (), recipe: Recipe | None = None,
+             given: Mapping[str, TensorType] | None = None) -> Graph:
     """The graph in the recipe's formats (default: int8), with int32 biases. Proves that no accumulator can overflow.
 
     ``weights`` is one of :data:`WEIGHTS`. ``samples`` (inputs by name) go through both graphs, layer by layer: they
-    tell how to round weights, and what the layers before have shifted.
+    tell how to round weights, and what the layers before have shifted. ``given``: types that values have already.
     """
-    recipe = recipe or Recipe()
+    recipe, given = recipe or Recipe(), given or {}
     if unknown := sorted(set(recipe.layers) - {n.output for n in graph.nodes} - set(graph.inputs)):
         raise AotError(f"the recipe names {', '.join(map(repr, unknown))}, which the network does not have",
                        "layers go by the names of their outputs, as `aot verify` lists them")
@@ -38,26 +39,28 @@ def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0],
     values = {n: v for n, v in graph.values.items() if v.data is not None}
     for name in graph.inputs:
         format, quant = recipe.of(name).activations, None
-        if format != "f32":
+        if format != "f32" and name not in given:
             quant = affine(calibration.ranges[name].low, calibration.ranges[name].high, format)
-        values[name] = Value(name, TensorType(format, graph.values[name].type.shape, quant))
+        values[name] = Value(name, given.get(name) or TensorType(format, graph.values[name].type.shape, quant))
         comparison.begin(values[name])
-    shared = _concatenations(graph, calibration, recipe, reach)
+    shared = _concatenations(graph, calibration, recipe, reach, given)
     nodes: list[Node] = []
 
     def converted(name: str, format: str) -> str:
         """The value in a format, with the reach that its readers want; made once."""
         value = values[name]
-        narrow = name in graph.inputs and format == "s16" and name in reach
+        narrow = name in graph.inputs and format == "s16" and name in reach and name not in given
         if value.data is not None or (value.type.format == format and not narrow):
             return name
         other = f"{name}.{format}"
         if other not in values:
-            found = calibration.ranges[name]
             kind = TensorType("f32", value.type.shape)
-            if format != "f32":
+            if format == "s16" and name in given:
+                kind = _widened(value)
+            elif format != "f32":
+                found = calibration.ranges[name]
                 kind = TensorType(format, value.type.shape, affine(found.low, found.high, format))
-            values[other] = Value(other, narrowed(kind, reach.get(name)))
+            values[other] = Value(other, kind if name in given else narrowed(kind, reach.get(name)))
             nodes.append(Node(other, Quantize(format), (name,), other))
             comparison.convert(graph, nodes[-1], values)
         return other
@@ -65,6 +68,11 @@ def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0],
     for node in graph.nodes:
         formats = recipe.of(node.output)
         format = formats.activations
+        if isinstance(node.op, Quantize) and node.output in given:  # it changes the format itself
+            values[node.output] = Value(node.output, given[node.output])
+            nodes.append(node)
+            comparison.advance(graph, node, node, values)
+            continue
         try:
             read = tuple(converted(i, format) for i in node.inputs)
             inputs = tuple(values[i] for i in read)
@@ -74,25 +82,30 @@ def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0],
                 nodes.append(replace(node, inputs=read))
                 comparison.advance(graph, node, nodes[-1], values)
                 continue
-            found = calibration.ranges[node.output]
-            if node.op.same_quant:
+            if node.output in given:
+                quant = given[node.output].quant
+            elif node.op.same_quant:
                 like = inputs[0] if inputs[0].type.quant else quantize_activation(inputs[0], format)
                 quant = like.quant
             elif node.output in shared:
                 quant = shared[node.output]
             else:
+                found = calibration.ranges.get(node.output) or Range(0.0, 0.0)  # a fixed scale needs none
                 quant = node.op.output_quant(*widened(found, format), format)
-            kind = TensorType(format, out_type.shape, quant, inputs[0].type.limits if node.op.same_quant else None)
-            if format == "s16":
+            limits = inputs[0].type.limits if node.op.same_quant else None
+            kind = given.get(node.output) or TensorType(format, out_type.shape, quant, limits)
+            if format == "s16" and node.output not in given:
                 kind = kind if node.op.same_quant else narrowed(kind, reach.get(node.output))
                 limits = node.op.output_limits(inputs, Value(node.output, kind))
                 kind = replace(kind, limits=None if limits == LIMITS[format] else limits)
             out = Value(node.output, kind)
-            moments = comparison.moments(graph, node, inputs[0]) if node.op.linear else None
+            learns = node.op.linear and formats.weights != "s16" and graph.values[node.inputs[1]].steps is None
+            moments = comparison.moments(graph, node, inputs[0]) if learns else None
             constants = node.op.quantize_constants(inputs, out,
-                                                   WeightForm(weights == WEIGHTS[0], moments, formats.weights))
+                                                   WeightForm(weights == WEIGHTS[0], moments, formats.weights,
+                                                              node.output in given))
         except AotError as error:
-            raise error.at(f"{node.op.name} from {' + '.join(node.origin)}") from error
+            raise LayerError(node, error) from error
         names = []
         for before, after in zip(inputs, constants, strict=True):
             if after is before:
@@ -111,20 +124,37 @@ def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0],
     return quantized
 
 
+class LayerError(AotError):
+    """One layer cannot be computed in integers; ``output`` is its output's name."""
+
+    def __init__(self, node: Node, error: AotError) -> None:
+        super().__init__(problems=error.at(f"{node.op.name} from {' + '.join(node.origin)}").problems)
+        self.output = node.output
+
+
+def _widened(value: Value) -> TensorType:
+    """The type of the same numbers in 16 bits."""
+    low, high = span(value.type)
+    return TensorType("s16", value.type.shape, Quant(value.quant.scale), (low - value.zero, high - value.zero))
+
+
 def prove(graph: Graph) -> dict[str, int]:
     """Headroom in bits of every node's accumulators, by output name; an AotError where one could overflow."""
     bits = {}
     for node in graph.nodes:
         try:
-            headroom = node.op.prove(site(graph, node))
+            where = site(graph, node)
+            headroom = node.op.prove(where)
+            node.op.dims(where)  # multipliers too
         except AotError as error:
-            raise error.at(f"{node.op.name} from {' + '.join(node.origin)}") from error
+            raise LayerError(node, error) from error
         if headroom is not None:
             bits[node.output] = headroom
     return bits
 
 
-def _concatenations(graph: Graph, calibration: Calibration, recipe: Recipe, reach: dict[str, int]) -> dict[str, Quant]:
+def _concatenations(graph: Graph, calibration: Calibration, recipe: Recipe, reach: dict[str, int],
+                    given: Mapping[str, TensorType]) -> dict[str, Quant]:
     """One quantization for each concatenation and those of its inputs whose range is much like its own.
 
     Such inputs can then be written straight into their part of the output. Their reach becomes that of the output.
@@ -132,18 +162,22 @@ def _concatenations(graph: Graph, calibration: Calibration, recipe: Recipe, reac
     shared: dict[str, Quant] = {}
     producer = graph.producer()
     for node in graph.nodes:
-        if not isinstance(node.op, Concat):
+        if not isinstance(node.op, Concat) or node.output in given:
             continue
         format = recipe.of(node.output).activations
         if format == "f32":
             continue
         ranges = [calibration.ranges[i] for i in node.inputs if i in calibration.ranges]
+        if not ranges:
+            continue
         low, high = min(r.low for r in ranges), max(r.high for r in ranges)
         quant = shared.get(node.output) or affine(*widened(Range(low, high), format), format)
         shared[node.output] = quant
         for name in node.inputs:
             found = calibration.ranges.get(name)
-            if name not in producer or found is None or name in shared or found.high - found.low < 0.5 * (high - low):
+            if name not in producer or found is None or name in shared or name in given:
+                continue
+            if found.high - found.low < 0.5 * (high - low):
                 continue
             if recipe.of(name).activations != format:
                 continue

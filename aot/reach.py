@@ -26,7 +26,7 @@ def reaches(graph: Graph, calibration: Calibration, recipe: Recipe) -> dict[str,
     producer = graph.producer()
     for node in reversed(graph.nodes):
         formats = recipe.of(node.output)
-        if formats.activations != "s16" or graph.const(node.inputs[0]) is not None:
+        if formats.activations != "s16" or node.inputs[0] not in calibration.ranges:
             continue
         if node.op.same_quant:
             wanted.setdefault(node.inputs[0], []).extend(wanted.get(node.output, []))

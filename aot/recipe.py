@@ -9,7 +9,7 @@ from typing import Any
 from aot.errors import AotError
 
 #: Formats of activations -> those of weights that go with them.
-FITTING = {"s8": ("s8", "s4"), "s16": ("s16", "s8", "s4"), "f32": ("f32",)}
+FITTING = {"s8": ("s8", "s4", "s16"), "s16": ("s16", "s8", "s4"), "f32": ("f32",)}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aot.calibrate import Calibration
 from aot.errors import Problem
 from aot.flash import program_code
+from aot.given import Kept
 from aot.ir import Graph
 from aot.kernels import runner_up
 from aot.names import comment
@@ -68,7 +69,7 @@ class Report:
 
     ``instructions`` of an inference and bytes of ``code`` are estimates (docs/costs.md says how good).
     ``strips`` says which stretches of layers run strip by strip, and what that changes;
-    ``warnings`` what looks wrong with the calibration data.
+    ``warnings`` what looks wrong with the calibration data, ``kept`` which layers of a quantized model stay float32.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Report:
     code: int
     strips: tuple[str, ...]
     warnings: tuple[Problem, ...] = ()
+    kept: tuple[Kept, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The report as plain data."""
@@ -103,6 +105,7 @@ class Report:
                   + (f" ({r.goal})" if r.goal != self.optimize else "") for r in self.rows]
         lines.append("-" * len(head))
         lines += self.strips
+        lines += [f"float32: {k.op} from {k.origin}: {k.why}" for k in self.kept]
         lines.append(f"estimates, optimized for {self.optimize}: {self.instructions:,} instructions an inference, "
                      f"{self.code:,} bytes of code")
         lines.append(f"{self.name} for {self.target}: {self.macs:,} MACs, {self.parameters:,} parameters, "
@@ -112,7 +115,7 @@ class Report:
 
 def build_report(name: str, title: str, options: Options, float_graph: Graph, graph: Graph, program: Program,
                  plan: Plan, calibration: Calibration, strips: tuple[str, ...] = (),
-                 warnings: tuple[Problem, ...] = ()) -> Report:
+                 warnings: tuple[Problem, ...] = (), kept: tuple[Kept, ...] = ()) -> Report:
     """The report of a finished compilation."""
     headroom = prove(program.graph)
     rows = []
@@ -135,4 +138,5 @@ def build_report(name: str, title: str, options: Options, float_graph: Graph, gr
     return Report(name, options.target, options.optimize, calibration.method, calibration.samples, tuple(rows),
                   macs, parameters, sum(d.nbytes for d in program.constants.values()),
                   plan.reserved(target(options.target).align), plan.lower_bound,
-                  sum(r.instructions for r in rows), program_code(program, options.optimize), strips, warnings)
+                  sum(r.instructions for r in rows), program_code(program, options.optimize), strips, warnings,
+                  kept)

@@ -12,9 +12,10 @@ from aot import host
 from aot.compiler import Net
 from aot.data import Samples
 from aot.errors import AotError
+from aot.given import has_grids
 from aot.interpret import walk_float, walk_quantized
 from aot.ir import Array, Value
-from aot.numerics import LIMITS, decibels, real, stored
+from aot.numerics import decibels, real, span, stored
 from aot.oracle import Oracle
 
 #: Layer by layer comparison runs on this many samples at most; the outputs are compared on all of them.
@@ -68,7 +69,7 @@ def verify(net: Net, samples: Samples, progress: Callable[[int, int], None] | No
 
     The C must equal the twin in every byte of every output, and on the first samples of every layer.
     """
-    oracle = Oracle(net.model)
+    oracle = Oracle(net.model, exact=has_grids(net.float_graph))
     graph = net.graph
     steps = host.step_runner(net.name, net.files, graph, net.program, net.plan)
     noise = _Noise()
@@ -129,7 +130,7 @@ def _outside(x: Array, value: Value) -> int:
     """How many elements differ by more than a step from the nearest number that the quantized value can hold."""
     if value.type.quant is None:
         return 0
-    low, high = ((q - value.zero) * value.scale for q in LIMITS[value.type.format])
+    low, high = ((q - value.zero) * value.scale for q in span(value.type))
     return int(((x < low - value.scale) | (x > high + value.scale)).sum())
 
 

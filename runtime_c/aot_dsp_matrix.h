@@ -162,6 +162,31 @@ AOT_INLINE void aot_matrix_fill(uint32_t *tile, int8_t value, int32_t words)
     }
 }
 
+/* Blocks of a tile in which all inputs are 0. */
+AOT_INLINE void aot_matrix_clear(uint32_t *tile, int32_t blocks)
+{
+    for (int32_t i = 0; i < AOT_MATRIX_WORDS * blocks; ++i) {
+        tile[i] = i % AOT_MATRIX_WORDS < AOT_MATRIX_PIXELS ? 0 : UINT32_C(0x007F007F);
+    }
+}
+
+/*
+ * Inputs of one pixel, whose words begin at `tile`, once more as inputs that are 0 until then; the places are constants.
+ * The bytes of an even word are x1 ^ 0x7F, x0, x3 ^ 0x7F, x2.
+ */
+AOT_INLINE void aot_matrix_again(uint32_t *tile, int32_t from, int32_t to)
+{
+    const int8_t *const source = (const int8_t *)(tile + from / 4 * AOT_MATRIX_WORDS);
+    int8_t *const target = (int8_t *)(tile + to / 4 * AOT_MATRIX_WORDS);
+    const int16_t x = from % 2 != 0 ? source[from % 4 - 1] : source[12 + from % 4 + 1];
+    if (to % 2 != 0) {
+        memcpy(target + to % 4 - 1, &x, sizeof x);
+        target[12 + to % 4 - 1] = (int8_t)(x ^ 0x7F);
+    } else {
+        target[12 + to % 4 + 1] = (int8_t)x;
+    }
+}
+
 /* The inputs of a single pixel, for aot_matrix_rows: two words a block. */
 AOT_INLINE void aot_matrix_widen_one(uint32_t *row, const int8_t *from, int32_t words)
 {

@@ -1,5 +1,5 @@
 /*
- * What layers with 16-bit inputs share: sums of products, and exponentials for softmax.
+ * What layers with 16-bit inputs or weights share: sums of products, and exponentials for softmax.
  *
  * That no sum leaves 32 bits, not even on the way, is proven for each layer from its weights. The Arm DSP extension
  * multiplies two pairs of halfwords at a time.
@@ -41,6 +41,35 @@ AOT_INLINE uint32_t aot_wide_last(uint32_t word)
 #else
 #define AOT_WIDE_PAIRS 0
 #endif
+
+/* Inputs of 8 bits in 16 bits. */
+AOT_INLINE void aot_wide_copy(int16_t *to, const int8_t *from, int32_t length)
+{
+    for (int32_t i = 0; i < length; ++i) {
+        to[i] = from[i];
+    }
+}
+
+AOT_INLINE void aot_wide_fill(int16_t *to, int16_t value, int32_t length)
+{
+    for (int32_t i = 0; i < length; ++i) {
+        to[i] = value;
+    }
+}
+
+/* sums[r] += row r times the input, for two rows of 16-bit weights and an input of 8 bits. */
+AOT_INLINE void aot_row_dot8x16(const int8_t *input, const int16_t *row0, const int16_t *row1, int32_t length,
+                                int32_t sums[2])
+{
+    int32_t s0 = sums[0];
+    int32_t s1 = sums[1];
+    for (int32_t k = 0; k < length; ++k) {
+        s0 += row0[k] * input[k];
+        s1 += row1[k] * input[k];
+    }
+    sums[0] = s0;
+    sums[1] = s1;
+}
 
 /* sums[r] += row r times the input, for two rows of 16-bit weights. */
 AOT_INLINE void aot_row_dot16(const int16_t *input, const int16_t *row0, const int16_t *row1, int32_t length,

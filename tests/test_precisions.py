@@ -137,7 +137,7 @@ def test_recipes_as_data() -> None:
     assert from_data(recipe.as_data()) == recipe
     assert from_data({}) == Recipe() and recipe.of("y").weights == "s8" and recipe.of("x") == recipe.default
     for wrong in ({"layer": {}}, {"default": "s8"}, {"layers": {"y": {"format": "s8"}}}, {"layers": []},
-                  {"default": {"activations": "s8", "weights": "s16"}}, {"default": {"activations": "u8"}}):
+                  {"default": {"activations": "f32", "weights": "s16"}}, {"default": {"activations": "u8"}}):
         with pytest.raises(aot.AotError):
             from_data(wrong)
 

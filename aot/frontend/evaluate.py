@@ -17,6 +17,7 @@ from onnx import ValueInfoProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from aot.errors import AotError, Problem
+from aot.frontend import quantized
 from aot.frontend.structure import label
 from aot.frontend.tensors import check_shape, to_array
 from aot.ir import Array
@@ -32,8 +33,9 @@ FOLDABLE = frozenset({
     "ScatterND", "Shape", "Sigmoid", "Sign", "Sin", "Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Sum",
     "Tanh", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where", "Xor",
 })
-#: Operators that onnx can only compute by a newer definition, which includes the older ones.
-_NEWER = {"DequantizeLinear": 19}
+#: Those of them that only move elements.
+_MOVING = frozenset({"Concat", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose",
+                     "Unsqueeze"})
 #: Multiplications and elements that folding may cost in all.
 BUDGET = 1 << 28
 #: Constants of this many elements or fewer may say something about shapes.
@@ -44,16 +46,20 @@ _POOLS_WHOLE = 22
 
 @dataclass(frozen=True, eq=False)
 class Fact:
-    """What is known of a tensor before the model runs: element type, shape, and data if it is constant."""
+    """What is known of a tensor before the model runs: element type, shape, and data if it is constant.
+
+    ``steps``: of dequantized constants, the size of a step for each element, float32 in their shape.
+    """
 
     elem_type: int
     shape: tuple[int, ...]
     data: Array | None = None
+    steps: Array | None = None
 
 
-def constant(data: Array) -> Fact:
+def constant(data: Array, steps: Array | None = None) -> Fact:
     """The fact of a constant."""
-    return Fact(helper.np_dtype_to_tensor_dtype(data.dtype), data.shape, data)
+    return Fact(helper.np_dtype_to_tensor_dtype(data.dtype), data.shape, data, steps)
 
 
 class Evaluation:
@@ -94,6 +100,9 @@ class Evaluation:
         return fact is not None and fact.data is not None
 
     def _visit(self, node: onnx.NodeProto) -> None:
+        if quantized.is_linear(node):
+            self._linear(node)
+            return
         if not known(node, self._opset) or has_subgraph(node):
             return  # refused later, as an operator which nobody reads
         _check_node(node, self._context)
@@ -115,6 +124,18 @@ class Evaluation:
                 self.facts[name] = Fact(elem_type, shape)
         if not at_run_time:
             self._compute(node, alone, types)
+
+    def _linear(self, node: onnx.NodeProto) -> None:
+        """QuantizeLinear and DequantizeLinear, which have facts of their own."""
+        if any(n not in self.facts for n in node.input if n):
+            return
+        found, x = quantized.parameters(node, self.facts), self.facts[node.input[0]]
+        if x.data is not None:
+            self.facts[node.output[0]] = constant(*quantized.fold(node, self.facts))
+            return
+        quantized.grid(node, self.facts)
+        computed = found.elem_type if node.op_type == "QuantizeLinear" else self.facts[node.input[1]].elem_type
+        self.facts[node.output[0]] = Fact(computed, x.shape)
 
     def _alone(self, node: onnx.NodeProto) -> onnx.ModelProto:
         """A model of this node only; its inputs have the types that are known, small constants are given."""
@@ -144,10 +165,14 @@ class Evaluation:
                 raise AotError(f"it computes constants of shape {', '.join(str(list(s)) for s in shapes)}",
                                "this is more than is computed ahead of time; store the result as an initializer")
             self._left -= cost
-        alone.opset_import[0].version = max(self._opset, _NEWER.get(node.op_type, 0))
+        alone.opset_import[0].version = self._opset
         arrays = {n: d for n in node.input if n and (d := self.facts[n].data) is not None}
-        for name, result in zip(wanted, _run(alone, wanted, arrays), strict=True):
-            self.facts[name] = constant(result)
+        given = {n: s for n in arrays if (s := self.facts[n].steps) is not None}
+        steps: list[Array | None] = [None] * len(wanted)
+        if node.op_type in _MOVING and given and all(n in given for n, d in arrays.items() if d.dtype.kind == "f"):
+            steps = [*_run(alone, wanted, arrays | given)]
+        for name, result, each in zip(wanted, _run(alone, wanted, arrays), steps, strict=True):
+            self.facts[name] = constant(result, each)
 
 
 def known(node: onnx.NodeProto, opset: int) -> bool:

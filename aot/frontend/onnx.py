@@ -10,6 +10,7 @@ import onnx
 from aot.errors import AotError, Problem
 from aot.frontend.evaluate import Evaluation, Fact, constant, first_line
 from aot.frontend.inputs import bind
+from aot.frontend.qoperator import expand
 from aot.frontend.read import read
 from aot.frontend.structure import MOST_NODES, inline, modernize, name_problems, opset
 from aot.frontend.tensors import to_array
@@ -60,6 +61,7 @@ def survey(model: str | Path | bytes | onnx.ModelProto, name: str | None = None)
     """Look at a model as far as possible; raises AotError only where nothing could be said of it."""
     proto, title = read(model)
     proto = inline(modernize(inline(proto)))
+    proto = expand(proto, opset(proto))
     if len(proto.graph.node) > MOST_NODES:
         raise AotError(f"the model has {len(proto.graph.node)} nodes", f"at most {MOST_NODES} are supported")
     version, ident = opset(proto), title_of(name if name is not None else title)
@@ -124,3 +126,13 @@ def _check(model: bytes) -> list[Problem]:
     except (onnx.checker.ValidationError, RuntimeError, ValueError) as error:
         return [Problem(f"the model is not valid: {first_line(error)}", "export the model again")]
     return []
+
+
+def showing(model: bytes, names: tuple[str, ...]) -> bytes:
+    """The model with further values among its outputs, those of the names that nodes compute."""
+    proto = onnx.ModelProto()
+    proto.ParseFromString(model)
+    known = {o.name for o in proto.graph.output}
+    computed = {o for n in proto.graph.node for o in n.output}
+    proto.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n in computed - known)
+    return bytes(proto.SerializeToString(deterministic=True))

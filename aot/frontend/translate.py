@@ -12,11 +12,13 @@ from onnx import AttributeProto, TensorProto
 from aot.builder import Builder
 from aot.errors import AotError, Problem
 from aot.frontend.evaluate import Evaluation, Fact, has_subgraph, known
+from aot.frontend.quantized import ON_INTEGERS, grid, is_linear, real_of
 from aot.frontend.structure import label, operator
 from aot.frontend.tensors import plain, to_array, type_name
 from aot.ir import Array, Graph, prune
 from aot.ops import REGISTRY
 from aot.ops.base import OnnxNode
+from aot.ops.quantize import Grid
 from aot.ops.reshape import Reshape
 
 #: Operators with inputs for which an infinite bound or fill is a usual way to say "none".
@@ -83,6 +85,7 @@ class _Reader:
         self.opset = opset
         self.names = names
         self._explained: set[str] = set()
+        self._grids: dict[str, Grid] = {}  # integer tensors that are computed, and what they stand for
 
     def layer(self, index: int, node: onnx.NodeProto) -> Layer:
         """Read one node; what it is refused for is in the layer."""
@@ -111,7 +114,8 @@ class _Reader:
         if name not in self.names and self.is_constant(name):
             data = self.evaluation.facts[name].data
             assert data is not None
-            self.names[name] = self.builder.constant(_finite(plain(data), name, op_type), name)
+            self.names[name] = self.builder.constant(_finite(plain(data), name, op_type), name,
+                                                     self.evaluation.facts[name].steps)
         return self.names[name]
 
     def _refuse_unknown(self, node: onnx.NodeProto) -> None:
@@ -122,14 +126,20 @@ class _Reader:
         if has_subgraph(node):
             raise AotError(f"control flow ({kind}) is not supported",
                            "export the model with fixed shapes, so that loops and branches vanish" if first else "")
+        if is_linear(node):
+            return
+        if kind in ("DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "com.microsoft.DynamicQuantizeMatMul",
+                    "com.microsoft.MatMulIntegerToFloat"):
+            raise AotError(f"{kind} belongs to dynamic quantization, whose scales are computed when the model runs",
+                           "quantize the model statically, with calibration data, or pass the float model"
+                           if first else "")
         if not known(node, self.opset):
             raise AotError(f"{kind} is not an operator of ONNX opset {self.opset}",
                            "export the model with operators of ONNX only" if first else "")
         if node.op_type not in REGISTRY and not self._is_copy(node):
-            quantized = "quantize" in kind.lower() or "QLinear" in kind or kind.endswith("Integer")
-            hint = ("models that are quantized already are not supported yet; pass the float model" if quantized else
-                    "use other operators in the model, or add this one: see docs/adding-an-operator.md")
-            raise AotError(f"the operator {kind} is not supported", hint if first else "")
+            raise AotError(f"the operator {kind} is not supported",
+                           "use other operators in the model, or add this one: see docs/adding-an-operator.md"
+                           if first else "")
 
     def _is_copy(self, node: onnx.NodeProto) -> bool:
         """Whether the node casts to the type which its input has."""
@@ -140,15 +150,19 @@ class _Reader:
     def _read(self, index: int, node: onnx.NodeProto) -> None:
         if any(n and n not in self.names and not self.is_constant(n) for n in node.input):
             return  # what it depends on was refused
+        neutral = self._quantized(node) if is_linear(node) else self._on_integers(node)
         for name in node.output:
             fact = self.evaluation.facts.get(name)
-            if fact is not None and name and fact.elem_type != TensorProto.FLOAT and node.op_type != "Dropout":
+            if fact is not None and name and fact.elem_type != TensorProto.FLOAT and name not in self._grids \
+                    and node.op_type != "Dropout":
                 raise AotError(f"it computes {type_name(fact.elem_type)} when the model runs",
-                               "only float32 can be computed at run time")
-        neutral = OnnxNode("Identity" if self._is_copy(node) else node.op_type, node.name,
-                           {a.name: _attribute(a) for a in node.attribute},
-                           tuple(self.value(n, node.op_type) if n else "" for n in node.input), tuple(node.output),
-                           self.opset)
+                               "only float32, and integers between QuantizeLinear and DequantizeLinear, can be "
+                               "computed at run time")
+        if neutral is None:
+            neutral = OnnxNode("Identity" if self._is_copy(node) else node.op_type, node.name,
+                               {a.name: _attribute(a) for a in node.attribute},
+                               tuple(self.value(n, node.op_type) if n else "" for n in node.input),
+                               tuple(node.output), self.opset)
         self.builder.origin = (node.name or f"{node.op_type}_{index}",)
         results = REGISTRY[neutral.op_type].read(neutral, self.builder)
         for name, value in zip(node.output, results, strict=False):
@@ -157,6 +171,48 @@ class _Reader:
                 raise AotError(f"read as shape {list(self.builder.shape(value))}, ONNX says {list(fact.shape)}",
                                "this is an error in the compiler's reading of the model; please report it")
             self.names[name] = value
+
+
+    def _quantized(self, node: onnx.NodeProto) -> OnnxNode:
+        """QuantizeLinear and DequantizeLinear with the grid of their integers as an attribute."""
+        found = grid(node, self.evaluation.facts)
+        if node.op_type == "QuantizeLinear":
+            self._grids[node.output[0]] = found
+        elif self._grids.get(node.input[0]) != found:
+            raise AotError("its scale and zero point are not those with which its input was quantized",
+                           "give both the same scale, zero point and type")
+        return OnnxNode(node.op_type, node.name, {"grid": found}, (self.names[node.input[0]],), tuple(node.output),
+                        self.opset)
+
+    def _on_integers(self, node: onnx.NodeProto) -> OnnxNode | None:
+        """A node that computes on integers, in the numbers which they stand for; None for other nodes."""
+        grids = {found for n in node.input if (found := self._grids.get(n)) is not None}
+        if not grids:
+            return None
+        if node.op_type not in ON_INTEGERS or node.domain not in ("", "ai.onnx"):
+            raise AotError(f"{node.op_type} of integers is not supported",
+                           "only data movement is, between QuantizeLinear and DequantizeLinear")
+        if len(grids) > 1:
+            raise AotError("it puts together integers of different scales or zero points",
+                           "dequantize them before, and quantize the result")
+        found, facts = grids.pop(), self.evaluation.facts
+        elem_type = next(facts[n].elem_type for n in node.input if n in self._grids)
+        self._grids.update((n, found) for n in node.output if n and facts[n].elem_type == elem_type)
+        inputs = []
+        for name in node.input:
+            data = facts[name].data if name and name not in self._grids else None
+            if data is not None and facts[name].elem_type == elem_type:
+                inputs.append(self.builder.constant(real_of(data, elem_type, found), name,
+                                                    np.asarray(found.scale)))
+            else:
+                inputs.append(self.value(name, node.op_type) if name else "")
+        kind, attributes = node.op_type, {a.name: _attribute(a) for a in node.attribute}
+        nothing = real_of(np.zeros(()), elem_type, found)  # integer 0, which need not stand for 0
+        if kind == "Relu":
+            kind, inputs = "Clip", [inputs[0], self.builder.constant(nothing, f"{node.output[0]}.low")]
+        elif kind == "Pad" and attributes.get("mode", "constant") == "constant" and (len(inputs) < 3 or not inputs[2]):
+            inputs[2:3] = [self.builder.constant(nothing, f"{node.output[0]}.fill")]
+        return OnnxNode(kind, node.name, attributes, tuple(inputs), tuple(node.output), self.opset)
 
 
 def _finite(data: Array, name: str, op_type: str) -> Array:

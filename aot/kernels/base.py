@@ -81,6 +81,8 @@ class SpecialKernel:
     activations: ClassVar[tuple[str, ...]] = ("s8",)
     weights: ClassVar[tuple[str, ...]] = ("s8",)
     headers: ClassVar[tuple[str, ...]] = ()
+    #: Whether weights of -128 are as good as others to it; given weights may have some.
+    all_bytes: ClassVar[bool] = False
 
     def computes(self, site: Site) -> bool:
         """Whether the instruction set has what it needs, it computes in the formats of this use, and it fits."""
@@ -88,7 +90,8 @@ class SpecialKernel:
         values = (site.inputs[0], site.output) if linear else (*site.inputs, site.output)
         return (self.op == site.node.op.name and self.feature in site.isa.features
                 and all(v.type.format in self.activations for v in values)
-                and (not linear or site.inputs[1].type.format in self._weights(site)) and self.fits(site))
+                and (not linear or site.inputs[1].type.format in self._weights(site))
+                and (not linear or self.all_bytes or _symmetric(site.inputs[1].data)) and self.fits(site))
 
     def _weights(self, site: Site) -> tuple[str, ...]:
         """Formats of weights. Depthwise ones are few: those of 4 bits are kept in bytes unless size alone counts."""
@@ -144,3 +147,8 @@ class SpecialKernel:
     def overlap(self, site: Site, index: int) -> Overlap | None:
         """What the operator says, for kernels that read before they write as the plain one does."""
         return site.node.op.overlap(site, index)
+
+
+def _symmetric(weights: Array | None) -> bool:
+    """Whether no weight is -128."""
+    return weights is None or weights.dtype.name != "int8" or int(weights.min(initial=0)) > -128

@@ -20,8 +20,8 @@ class DspAdd(SpecialKernel):
 
     def fits(self, site: Site) -> bool:
         dims = _op(site).dims(site)
-        return (dims["OUT_MIN"], dims["OUT_MAX"]) == (-128, 127) and all(
-            v.type.shape == site.output.type.shape for v in site.inputs)
+        return (not _op(site).fine and (dims["OUT_MIN"], dims["OUT_MAX"]) == (-128, 127)
+                and all(v.type.shape == site.output.type.shape for v in site.inputs))
 
     def work(self, site: Site) -> Work:
         return {"layer": 1, "outputs": site.output.type.size}

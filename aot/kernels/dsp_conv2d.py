@@ -12,6 +12,7 @@ from aot.kernels import dsp_matrix
 from aot.kernels.base import SpecialKernel
 from aot.ops.base import Site
 from aot.ops.conv2d import Conv2d
+from aot.ops.exact import packable
 
 PIXELS = 3
 
@@ -23,8 +24,14 @@ class DspConv2d(SpecialKernel):
     op: ClassVar[str] = "conv2d"
     feature: ClassVar[str] = "dsp"
     headers: ClassVar[tuple[str, ...]] = (dsp_matrix.HEADER,)
+    all_bytes: ClassVar[bool] = True
 
     def fits(self, site: Site) -> bool:
+        return self.sums_fit(site) and packable(filters(site)[:, element_order(site)])
+
+    @staticmethod
+    def sums_fit(site: Site) -> bool:
+        """Whether there is a pair of channels, and no sum too large."""
         op = _op(site)
         return (site.output.type.shape[3] // op.groups >= 2
                 and dsp_matrix.fits(op.bound(site), op.multipliers(site)))
@@ -35,11 +42,11 @@ class DspConv2d(SpecialKernel):
         dims = op.dims(site)
         out_c, depth = dims["GROUP_OUT_C"], w.type.size // w.type.shape[0]
         n, pairs = dsp_matrix.blocks(depth), -(-out_c // 2)
-        del dims["PADDED_DEPTH"]
+        dims.pop("PADDED_DEPTH", None)
         return dims | {"PAIRS": pairs, "BLOCKS": n, "GROUP_WORDS": pairs * (4 + 2 * n)}
 
     def constants(self, site: Site) -> dict[str, Array]:
-        return {"stream": stream(site, _order(site))}
+        return {"stream": stream(site, element_order(site))}
 
     def work(self, site: Site) -> Work:
         dims = self.dims(site)
@@ -56,20 +63,29 @@ class DspConv2d(SpecialKernel):
 
 def stream(site: Site, elements: Array | None = None) -> Array:
     """The weights of all pairs of channels; ``elements``: those of a sum in the order of the tile, if not their own."""
-    op = _op(site)
+    rows = filters(site)
+    return stream_of(site, rows if elements is None else rows[:, elements])
+
+
+def filters(site: Site) -> Array:
+    """A row of weights for each output channel."""
     w = site.inputs[1].data
     assert w is not None
-    per_group = w.shape[0] // op.groups
+    return w.reshape(w.shape[0], -1)
+
+
+def stream_of(site: Site, rows: Array) -> Array:
+    """The stream for rows of weights in the order of the tile."""
+    op = _op(site)
+    per_group = len(rows) // op.groups
     order = np.arange(per_group)
     if per_group % 2:  # the first two pairs share a channel
         order = np.concatenate([order[:2], order[1:]])
     order = (np.arange(op.groups)[:, None] * per_group + order).reshape(-1)
-    rows = w.reshape(w.shape[0], -1)
-    rows = rows if elements is None else rows[:, elements]
     return dsp_matrix.pack(rows[order], op.bias(site)[order], op.multipliers(site).m[order], 2)
 
 
-def _order(site: Site) -> Array:
+def element_order(site: Site) -> Array:
     """Elements of a window as ``aot_matrix_window`` takes them: of each row in fours, then what is left of all rows."""
     _, height, width, channels = site.inputs[1].type.shape
     elements = np.arange(height * width * channels).reshape(height, width * channels)

@@ -87,6 +87,7 @@ class DspDepthwise(SpecialKernel):
     op: ClassVar[str] = "depthwise_conv2d"
     feature: ClassVar[str] = "dsp"
     headers: ClassVar[tuple[str, ...]] = ("aot_dsp_plane.h",)
+    all_bytes: ClassVar[bool] = True
 
     def fits(self, site: Site) -> bool:
         window = _op(site).window

@@ -31,6 +31,7 @@ class DspDepthwiseStride2(SpecialKernel):
     op: ClassVar[str] = "depthwise_conv2d"
     feature: ClassVar[str] = "dsp"
     headers: ClassVar[tuple[str, ...]] = ("aot_dsp_window.h",)
+    all_bytes: ClassVar[bool] = True
 
     def fits(self, site: Site) -> bool:
         window, d = _op(site).window, self._walk(site)

@@ -11,6 +11,7 @@ from aot.ir import Array
 from aot.kernels import dsp_matrix
 from aot.kernels.base import SpecialKernel
 from aot.ops.base import Site
+from aot.ops.exact import packable
 from aot.ops.fully_connected import FullyConnected
 
 ROWS = 4
@@ -29,10 +30,12 @@ class DspFullyConnected(SpecialKernel):
     op: ClassVar[str] = "fully_connected"
     feature: ClassVar[str] = "dsp"
     headers: ClassVar[tuple[str, ...]] = (dsp_matrix.HEADER,)
+    all_bytes: ClassVar[bool] = True
 
     def fits(self, site: Site) -> bool:
-        op = _op(site)
-        return dsp_matrix.fits(op.bound(site), op.multipliers(site))
+        op, w = _op(site), site.inputs[1].data
+        assert w is not None
+        return dsp_matrix.fits(op.bound(site), op.multipliers(site)) and packable(w)
 
     def dims(self, site: Site) -> dict[str, int]:
         dims = _op(site).dims(site)

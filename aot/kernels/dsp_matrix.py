@@ -45,7 +45,8 @@ def work(tiles: int, depth: int, channels: int) -> dict[str, float]:
 def pack(rows: Array, bias: Array, mult: Array, group: int, short: bool = False) -> Array:
     """The stream for ``group`` rows at a time: their biases, their weights block by block, their multipliers.
 
-    ``rows``: int8 [O, K], in [-127, 127], O a multiple of ``group``; ``bias``, ``mult``: [O]. Answers uint32.
+    ``rows``: int8 [O, K], as :func:`aot.ops.exact.packable` allows, O a multiple of ``group``; ``bias``, ``mult``:
+    [O]. Answers uint32.
     ``short``: the multipliers have 15 bits and stand two to a word.
     """
     count, depth = rows.shape

@@ -53,6 +53,7 @@ class MveConv2d(SpecialKernel):
     op: ClassVar[str] = "conv2d"
     feature: ClassVar[str] = "mve"
     headers: ClassVar[tuple[str, ...]] = (mve_matrix.HEADER,)
+    all_bytes: ClassVar[bool] = True
 
     def fits(self, site: Site) -> bool:
         return _op(site).multipliers(site).shift == 0 and 2 * site.output.type.shape[3] < 65536 and _depth(site) < 4096

@@ -26,6 +26,7 @@ class MveFullyConnected(SpecialKernel):
     op: ClassVar[str] = "fully_connected"
     feature: ClassVar[str] = "mve"
     headers: ClassVar[tuple[str, ...]] = (mve_matrix.HEADER,)
+    all_bytes: ClassVar[bool] = True
 
     def fits(self, site: Site) -> bool:
         return _op(site).multipliers(site).shift == 0

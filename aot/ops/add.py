@@ -37,11 +37,13 @@ class Add(Op):
     """``a + sign * b``. Both inputs are brought to the output scale in one rounding.
 
     ``y = clamp((a * A + b * B + C) >> SHIFT)``: A and B are the scale ratios with SHIFT fractional bits, in 16 bits
-    each, C holds all zero points and the one half that makes the shift round ties up.
+    each, C holds all zero points and the one half that makes the shift round ties up. ``fine``: in as many bits as fit,
+    for models that are quantized already, where every rounding is given; sums of 16-bit inputs then have 64.
     """
 
     sign: int = 1
     clamp: Clamp = NO_CLAMP
+    fine: bool = False
 
     name: ClassVar[str] = "add"
     onnx: ClassVar[tuple[str, ...]] = ("Add", "Sub", "Sum")
@@ -68,6 +70,10 @@ class Add(Op):
     def reference(self, *x: Array) -> Array:
         return apply_clamp(x[0] + self.sign * x[1], self.clamp)
 
+    def wide(self, site: Site) -> bool:
+        """Whether sums have 64 bits: fine ones of 16-bit inputs."""
+        return self.fine and site.format == "s16"
+
     @staticmethod
     def _reach(site: Site, ma: int, mb: int) -> int:
         """Largest weighted sum of two inputs."""
@@ -75,13 +81,17 @@ class Add(Op):
         return a * abs(ma) + b * abs(mb)
 
     def fixed_point(self, site: Site) -> tuple[int, int, int, int]:
-        """A, B, C and SHIFT with the most fractional bits for which no factor leaves 16 bits and no sum 32."""
+        """A, B, C and SHIFT with the most fractional bits for which no factor leaves its bits and no sum 32."""
         a, b, y = site.inputs[0], site.inputs[1], site.output
         ratios = (a.scale / y.scale, self.sign * b.scale / y.scale)
-        for shift in range(24, 0, -1):
+        largest = INT32_MAX if self.fine else INT16_MAX
+        most = 2**62 if self.wide(site) else INT32_MAX
+        for shift in range(30 if self.fine else 24, 0, -1):
+            if max(map(abs, ratios)) * 2.0**shift > largest + 1:
+                continue
             m = [int(round_half_up(r * 2.0**shift)) for r in ratios]
             constant = (y.zero << shift) - a.zero * m[0] - b.zero * m[1] + (1 << (shift - 1))
-            if max(map(abs, m)) <= INT16_MAX and abs(constant) + self._reach(site, *m) <= INT32_MAX:
+            if max(map(abs, m)) <= largest and abs(constant) + self._reach(site, *m) <= most:
                 return m[0], m[1], constant, shift
         raise AotError(f"the inputs' scales are {max(map(abs, ratios)):.3g} times the output's",
                        "calibrate with data that covers the range of this layer's output")
@@ -91,11 +101,12 @@ class Add(Op):
             return limit(x[0] + f32(self.sign) * x[1], self.clamp)
         ma, mb, constant, shift = self.fixed_point(site)
         acc = x[0].astype(np.int64) * ma + x[1].astype(np.int64) * mb + constant
-        assert_int32(acc, site.node.name)
+        if not self.wide(site):
+            assert_int32(acc, site.node.name)
         return np.asarray(np.clip(acc >> shift, *clamp_limits(self.clamp, site.output)), x[0].dtype)
 
     def template(self, site: Site) -> str:
-        return self.name if site.format != "f32" else "add.f32"
+        return "add.f32" if site.format == "f32" else "add.wide" if self.wide(site) else self.name
 
     def numbers(self, site: Site) -> dict[str, float]:
         return clamp_numbers(self.clamp, site)
@@ -104,6 +115,8 @@ class Add(Op):
         if site.format == "f32":
             return None
         ma, mb, constant, _ = self.fixed_point(site)
+        if self.wide(site):
+            return None
         return 31 - (abs(constant) + self._reach(site, ma, mb)).bit_length()
 
     def error_bound(self, site: Site) -> float:
@@ -129,7 +142,10 @@ class Add(Op):
             return {**loops.dims(("A", "B")), "SUBTRACT": int(self.sign < 0)}
         ma, mb, constant, shift = self.fixed_point(site)
         low, high = clamp_limits(self.clamp, site.output)
-        return {**loops.dims(("A", "B")), "A_MULTIPLIER": ma, "B_MULTIPLIER": mb, "CONSTANT": constant, "SHIFT": shift,
+        offset = {"CONSTANT": constant}
+        if self.wide(site):
+            offset = {"CONSTANT_HIGH": constant >> 30, "CONSTANT_LOW": constant & (2**30 - 1)}
+        return {**loops.dims(("A", "B")), "A_MULTIPLIER": ma, "B_MULTIPLIER": mb, **offset, "SHIFT": shift,
                 "OUT_MIN": low, "OUT_MAX": high}
 
     def overlap(self, site: Site, index: int) -> Overlap | None:
@@ -143,6 +159,7 @@ class Add(Op):
         yield Case(cls(1), ((2, 3, 5), (3, 1)), {})
         yield Case(cls(1), ((1, 4, 5),), {1: c})
         yield Case(cls(-1), ((2, 3, 5),), {0: c})
+        yield Case(cls(1, fine=True), ((1, 3, 3, 4), (1, 3, 3, 4)), {})
 
 
 def broadcast(a: Shape, b: Shape) -> Shape:

@@ -137,7 +137,7 @@ class AveragePool2d(Op):
         if site.format == "s8":
             return 0.51
         used = self._mult(site).m[np.unique(self._counts(*site.inputs[0].type.shape[1:3]))]
-        return 0.51 + 0.5 * max(map(abs, span(site.output.type))) / float(used.min())
+        return 0.51 + 0.5 * max(map(abs, span(site.output.type))) / max(float(used.min()), 1.0)
 
     def strip(self, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows) -> Strip | None:
         if any(self.window.pads) and not self.count_pad:

@@ -116,11 +116,13 @@ class Moments:
 @dataclass(frozen=True, eq=False)
 class WeightForm:
     """How weights are to be quantized: with a scale for each output channel or one in all, what is known to round them
-    well (None: each to the nearest), and the number format."""
+    well (None: each to the nearest), and the number format. ``exact``: the output's scale is given, and only ties may
+    be rounded in another way."""
 
     per_channel: bool = True
     moments: Moments | None = None
     format: str = "s8"
+    exact: bool = False
 
 
 PLAIN = WeightForm()
@@ -171,6 +173,10 @@ class Op:
     def output_quant(self, low: float, high: float, format: str) -> Quant:
         """Quantization of the output for a calibrated range; operators with a fixed output scale ignore the range."""
         return affine(low, high, format)
+
+    def takes(self, quant: Quant, format: str) -> bool:
+        """Whether the output can have that quantization."""
+        return not self.fixed_quant
 
     def output_limits(self, inputs: tuple[Value, ...], output: Value) -> tuple[int, int]:
         """The smallest and largest integer which the output, of given quantization, can be."""
@@ -237,7 +243,8 @@ class Op:
         if len(site.inputs) == 3 and site.inputs[1].type.format == "s4":
             return (*self.headers, "aot_nibble.h", *(("aot_wide.h",) if site.format == "s16" else ()))
         linear = len(site.inputs) == 3 or self.name == "softmax"
-        return (*self.headers, "aot_wide.h") if site.format == "s16" and linear else self.headers
+        wide = site.format == "s16" or (len(site.inputs) == 3 and site.inputs[1].type.format == "s16")
+        return (*self.headers, "aot_wide.h") if wide and linear else self.headers
 
     def template(self, site: Site) -> str:
         """The template: ``templates/<answer>.c.j2``."""
@@ -380,9 +387,22 @@ def affine(low: float, high: float, format: str) -> Quant:
 def quantize_activation(value: Value, format: str = "s8") -> Value:
     """A float constant that takes an activation's place, quantized over its own range."""
     assert value.data is not None
-    quant = affine(float(value.data.min(initial=0)), float(value.data.max(initial=0)), format)
+    quant = _own_steps(value, format)
+    if quant is None:
+        quant = affine(float(value.data.min(initial=0)), float(value.data.max(initial=0)), format)
     data = quantize(value.data, quant, *LIMITS[format]).astype(FORMATS[format])
     return Value(value.name, TensorType(format, value.type.shape, quant), data)
+
+
+def _own_steps(value: Value, format: str) -> Quant | None:
+    """The quantization of a constant whose integers are given, if the format holds them."""
+    if value.steps is None or value.data is None or np.unique(value.steps).size != 1:
+        return None
+    step = float(value.steps.reshape(-1)[0])
+    whole, (low, high) = np.rint(value.data / step), LIMITS[format]
+    first, last = int(whole.min(initial=0)), int(whole.max(initial=0))
+    zero = 0 if format == "s16" else max(0, low - first) - max(0, last - high)
+    return Quant((step,), zero) if low <= first + zero and last + zero <= high else None
 
 
 def clamp_limits(clamp: Clamp, output: Value) -> tuple[int, int]:

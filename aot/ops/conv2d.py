@@ -45,9 +45,15 @@ from aot.ops.linear import (
     packed,
     quantize_weights,
     rescale_filters,
+    wide,
 )
 from aot.ops.single import limit
 from aot.ops.window import Window, from_nhwc, read_window, to_nhwc
+
+
+def _format(site: Site) -> str:
+    """The format in which products are summed up."""
+    return "s16" if wide(site) else site.format
 
 
 @dataclass(frozen=True)
@@ -86,15 +92,15 @@ class Conv2d(Op):
             raise AotError(f"bias of shape {bias.shape} for {out_channels} output channels")
         hint = node.outputs[0]
         x = to_nhwc(b, node.inputs[0], hint + ".in")
-        oihw = weights.reshape(*weights.shape[:2], *window.kernel)
+        oihw = (*weights.shape[:2], *window.kernel)
         op: Op
         if groups == in_channels and (groups > 1 or out_channels == 1):
             op = DepthwiseConv2d(window)
-            packed = oihw[:, 0].transpose(1, 2, 0)
+            packed = b.derived(node.inputs[1], lambda w: w.reshape(oihw)[:, 0].transpose(1, 2, 0), hint + ".weights")
         else:
             op = cls(window, groups)
-            packed = oihw.transpose(0, 2, 3, 1)
-        inputs = [x, b.constant(np.ascontiguousarray(packed), hint + ".weights"), b.constant(bias, hint + ".bias")]
+            packed = b.derived(node.inputs[1], lambda w: w.reshape(oihw).transpose(0, 2, 3, 1), hint + ".weights")
+        inputs = [x, packed, b.constant(bias, hint + ".bias")]
         return (from_nhwc(b, b.add(op, inputs, hint + ".conv"), len(shape), hint),)
 
     def infer(self, types: tuple[TensorType, ...]) -> Shape:
@@ -207,7 +213,7 @@ class Conv2d(Op):
     def template(self, site: Site) -> str:
         if packed(site):
             return f"{self.name}.s4"
-        return self.name if site.format == "s8" else f"{self.name}.{site.format}"
+        return self.name if site.format == "s8" and not wide(site) else f"{self.name}.{_format(site)}"
 
     def _depth(self, site: Site) -> tuple[int, int]:
         """Elements of one sum, and the same padded to the instruction set's block."""
@@ -222,7 +228,7 @@ class Conv2d(Op):
         x, w, _ = site.inputs
         k, padded = self._depth(site)
         out = site.output.type.shape
-        own = {"PADDED_DEPTH": padded} if site.format == "s8" else {}
+        own = {"PADDED_DEPTH": padded} if _format(site) == "s8" else {}
         if packed(site):
             own = {"BLOCKS": -(-k // 8), "PAIRS": -(-(out[3] // self.groups) // 2)}
         if site.format == "f32":
@@ -246,7 +252,7 @@ class Conv2d(Op):
             rows = nibble_pairs(rows, self.groups)
         elif site.format == "s16" and w.dtype == np.int8:
             rows = neighbours(rows)
-        elif site.format == "s8":
+        elif _format(site) == "s8":
             rows = np.pad(rows, ((0, 0), (0, padded - k)))
         mult = self.multipliers(site)
         return {"weights": rows, "bias": self.bias(site), "multipliers": mult.m.astype(np.int32)}
@@ -257,14 +263,14 @@ class Conv2d(Op):
             return 0
         if packed(site):
             return 2 * 2 * 8 * -(-k // 8)
-        if site.format != "s8":
-            return 2 * site.inputs[0].type.itemsize * k
+        if _format(site) != "s8":
+            return 2 * 2 * k
         return 2 * site.isa.tile * self._depth(site)[1]
 
     def overlap(self, site: Site, index: int) -> Overlap | None:
         if site.format == "f32":
             return None
-        return self.tiled_overlap(site, index, 2 if site.format != "s8" or packed(site) else site.isa.tile)
+        return self.tiled_overlap(site, index, 2 if _format(site) != "s8" or packed(site) else site.isa.tile)
 
     def tiled_overlap(self, site: Site, index: int, tile: int) -> Overlap | None:
         """For kernels that take ``tile`` pixels at a time, in order, and read all their inputs before they write."""

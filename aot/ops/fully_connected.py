@@ -70,20 +70,21 @@ class FullyConnected(Op):
             if weights.ndim != 2:
                 raise AotError(f"MatMul with a constant of shape {list(weights.shape)} is not supported",
                                "the constant must be a matrix")
-            matrix = weights.T
+            turned = True
         else:
-            matrix = weights if node.attr("transB", 0) else weights.T
+            turned = not node.attr("transB", 0)
             if node.attr("transA", 0):
                 x = b.add(Transpose((1, 0)), [x], hint + ".a")
-        bias = np.zeros(matrix.shape[0])
+        outputs = weights.shape[1 if turned else 0]
+        bias = np.zeros(outputs)
         if node.op_type == "Gemm" and node.has(2):
             c = node.const(b, 2, "bias")
             assert c is not None
-            if c.size not in (1, matrix.shape[0]) or (c.ndim and c.shape[-1] not in (1, matrix.shape[0])):
-                raise AotError(f"a bias of shape {list(c.shape)} is not one for each of {matrix.shape[0]} outputs")
+            if c.size not in (1, outputs) or (c.ndim and c.shape[-1] not in (1, outputs)):
+                raise AotError(f"a bias of shape {list(c.shape)} is not one for each of {outputs} outputs")
             bias = bias + beta * c.astype(np.float64).reshape(-1)
-        inputs = [x, b.constant(np.ascontiguousarray(alpha * matrix, np.float32), hint + ".weights"),
-                  b.constant(bias, hint + ".bias")]
+        matrix = b.derived(node.inputs[1], lambda w: alpha * (w.T if turned else w), hint + ".weights")
+        inputs = [x, matrix, b.constant(bias, hint + ".bias")]
         return (b.add(cls(), inputs, hint),)
 
     def infer(self, types: tuple[TensorType, ...]) -> Shape:

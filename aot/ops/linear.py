@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from aot.numerics import (
     span,
 )
 from aot.ops.base import Clamp, Moments, Site, WeightForm, clamp_limits
+from aot.ops.exact import keep
 
 #: How much of the covariance between inputs is ignored, at least; more where few columns were seen.
 DAMPING = 0.01
@@ -51,25 +53,31 @@ def quantize_weights(op: Filters, x: Value, w: Value, b: Value, y: Value,
     what :func:`_largest_bias` says or its multiplier would have fewer than 16 bits: rounding then costs less than
     2**-5 of an output step per input, so nothing visible is lost. It is a little coarser still where
     :func:`short_multipliers` are wanted. With 16-bit inputs it is not so fine either that a sum could leave 32 bits.
+    Weights whose integers are given keep those; where a channel has several steps, in 16 bits.
     """
     assert w.data is not None and b.data is not None
+    if w.steps is not None:
+        kept = keep(x, w, b, y, op.output_axis, form.exact)
+        if kept is not None:
+            return kept
+        form = replace(form, per_channel=True, moments=None, format="s16")
     filters = op.filters(w.data.astype(np.float64), x.type.shape[-1])
     largest = np.abs(filters).max(axis=2, initial=0).reshape(-1)
     bias = b.data.astype(np.float64)
     limit = WEIGHT_LIMITS[form.format]
     if form.format == "s4":
         largest = _least_error(w.data, op.output_axis, limit)
-    scale = np.maximum.reduce([largest / limit, _provable(x, w.data, np.abs(bias), op.output_axis),
+    scale = np.maximum.reduce([largest / limit, _provable(x, w.data, np.abs(bias), op.output_axis, form.format),
                                np.abs(bias) / (x.scale * _largest_bias(x, filters)),
                                np.full_like(largest, y.scale / x.scale * 2.0**-17)])
     scale = np.maximum(scale, np.finfo(np.float32).tiny)
     if not form.per_channel:
         scale = np.full_like(scale, scale.max(initial=0.0))
-    if op.short and x.type.format == "s8":
+    if op.short and x.type.format == "s8" and form.format != "s16":
         scale = short_multipliers(scale, x.scale / y.scale)
     steps = scale.reshape(filters.shape[:2])
     # 16-bit inputs leave no room for sums that grow while weights are rounded, nor do 16-bit weights gain from it
-    learned = form.moments if x.type.format == "s8" else None
+    learned = form.moments if x.type.format == "s8" and form.format != "s16" else None
     whole = round_filters(filters / steps[..., None], learned, limit)
     if form.moments is not None:
         bias = bias + (np.einsum("god,gd->go", filters, form.moments.expected)
@@ -154,11 +162,11 @@ def _largest_bias(x: Value, filters: Array) -> Array:
     return np.asarray(np.clip(inputs, 2.0**21, 2.0**29)).reshape(-1)
 
 
-def _provable(x: Value, w: Array, bias: Array, axis: int) -> Array:
+def _provable(x: Value, w: Array, bias: Array, axis: int, format: str) -> Array:
     """The finest scale of each channel's weights with which no sum can leave 32 bits, however they are rounded."""
-    if x.type.format == "s8":  # as wide as the format, with room for sums of a hundred thousand products
+    if x.type.format == "s8" and format != "s16":  # with room for sums of a hundred thousand products
         return np.zeros(w.shape[axis])
-    low, high = span(x.type)
+    low, high = span(x.type) if x.type.format == "s16" else (-256, 256)  # with the zero point in the bias
     rows = np.moveaxis(w, axis, 0).reshape(w.shape[axis], -1).astype(np.float64)
     rounding = max(-low, high) * rows.shape[1]  # and half as much again in the correction of the bias
     room = max(INT32_MAX - 1.5 * rounding - 2.0, 1.0)
@@ -196,6 +204,11 @@ def constant(value: Value) -> Array:
     """A constant's data."""
     assert value.data is not None
     return value.data
+
+
+def wide(site: Site) -> bool:
+    """Whether the layer's weights have 16 bits and its inputs 8."""
+    return site.inputs[0].type.format == "s8" and site.inputs[1].type.format == "s16"
 
 
 def packed(site: Site) -> bool:
@@ -263,7 +276,7 @@ def accumulator_bound(x: Value, bias: Array, w: Array, axis: int) -> Array:
 
 def linear_error_bound(site: Site, mult: Multipliers) -> float:
     """Half a step for the rounding, and what the multipliers' own rounding adds, in output steps."""
-    if site.format == "s8":
+    if site.format == "s8" and not wide(site):
         return 0.51
     reach = float(max(map(abs, span(site.output.type))))
     return 0.51 + 0.5 * reach / max(float(mult.m.min(initial=INT32_MAX)), 1.0)

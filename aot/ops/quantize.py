@@ -8,24 +8,77 @@ from typing import ClassVar
 
 import numpy as np
 
+from aot.builder import Builder
 from aot.ir import FORMATS, Array, Quant, TensorType
-from aot.numerics import Multipliers, dequantize, multipliers, requantize, span
-from aot.ops.base import Case, Op, Overlap, Rows, Shape, Site, Strip, same_rows
+from aot.numerics import LIMITS, Multipliers, dequantize, multipliers, requantize, span
+from aot.ops.base import Case, OnnxNode, Op, Overlap, Rows, Shape, Site, Strip, same_rows
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Integers from ``low`` to ``high`` of a format, and what they mean: ``scale * (q - zero)``."""
+
+    format: str
+    scale: float
+    zero: int
+    low: int
+    high: int
+
+    def __str__(self) -> str:
+        return f"{self.format}:{self.scale:.6g},{self.zero},{self.low},{self.high}"
+
+    @property
+    def quant(self) -> Quant:
+        """The quantization of a value on the grid."""
+        return Quant((self.scale,), self.zero)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The smallest and the largest number on it."""
+        return self.scale * (self.low - self.zero), self.scale * (self.high - self.zero)
+
+    def type(self, shape: Shape) -> TensorType:
+        """The type of a tensor on the grid."""
+        limits = None if (self.low, self.high) == LIMITS[self.format] else (self.low, self.high)
+        return TensorType(self.format, shape, self.quant, limits)
+
+    def holds(self, x: float) -> bool:
+        """Whether a number is on it, but for what float32 rounds."""
+        steps = x / self.scale + self.zero
+        return self.low - 1e-3 <= steps <= self.high + 1e-3 and abs(steps - round(steps)) < 1e-3
+
+    def rounded(self, x: Array) -> Array:
+        """The nearest numbers on it, as ONNX rounds: ties to even."""
+        q = np.rint(np.asarray(x, np.float64) / self.scale) + self.zero
+        return np.asarray((np.clip(q, self.low, self.high) - self.zero) * self.scale)
 
 
 @dataclass(frozen=True)
 class Quantize(Op):
-    """The same numbers as ``format``. Source: ONNX QuantizeLinear, DequantizeLinear; TFLite QUANTIZE, DEQUANTIZE."""
+    """The same numbers as ``format``. Source: ONNX QuantizeLinear, DequantizeLinear; TFLite QUANTIZE, DEQUANTIZE.
+
+    With a ``grid``, as a model that is quantized already gives it, they are rounded to it in the float graph too.
+    """
 
     format: str
+    grid: Grid | None = None
 
     name: ClassVar[str] = "quantize"
+    onnx: ClassVar[tuple[str, ...]] = ("QuantizeLinear", "DequantizeLinear")
+
+    @classmethod
+    def read(cls, node: OnnxNode, b: Builder) -> tuple[str, ...]:
+        grid = node.attr("grid")
+        if node.op_type == "DequantizeLinear":  # integers are what they mean already
+            return node.inputs[:1]
+        assert isinstance(grid, Grid)
+        return (b.add(cls(grid.format, grid), node.inputs[:1], node.outputs[0]),)
 
     def infer(self, types: tuple[TensorType, ...]) -> Shape:
         return types[0].shape
 
     def reference(self, *x: Array) -> Array:
-        return x[0]
+        return x[0] if self.grid is None else self.grid.rounded(x[0])
 
     def _mult(self, site: Site) -> Multipliers:
         x = site.inputs[0]

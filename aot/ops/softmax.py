@@ -21,6 +21,10 @@ from aot.ops.transpose import Transpose, inverse
 OUTPUT = {"s8": Quant((1.0 / 256.0,), -128), "s16": Quant((1.0 / 32768.0,))}
 
 
+#: Steps from 0 to 1 which a given scale of 8 bits may have.
+MOST_STEPS = 384
+
+
 @dataclass(frozen=True)
 class Softmax(Op):
     """``exp(x) / sum(exp(x))`` over the last axis.
@@ -63,6 +67,10 @@ class Softmax(Op):
 
     def output_quant(self, low: float, high: float, format: str) -> Quant:
         return OUTPUT[format]
+
+    def takes(self, quant: Quant, format: str) -> bool:
+        steps = 1 / quant.scale[0]
+        return format == "s8" and 1 <= steps < MOST_STEPS and abs(steps - round(steps)) < 0.01
 
     def output_limits(self, inputs: tuple[Value, ...], output: Value) -> tuple[int, int]:
         return output.zero, LIMITS[output.type.format][1]

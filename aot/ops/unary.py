@@ -11,7 +11,7 @@ import numpy as np
 from aot.builder import Builder
 from aot.errors import AotError
 from aot.ir import FORMATS, Array, Quant, TensorType, Value
-from aot.numerics import LIMITS, Multipliers, dequantize, multipliers, quantize, requantize, span
+from aot.numerics import Multipliers, dequantize, multipliers, quantize, requantize, span
 from aot.ops.add import Add
 from aot.ops.base import (
     NO_CLAMP,
@@ -192,7 +192,7 @@ class Unary(Op):
         real = dequantize(first + (np.arange(entries) << shift), x.quant).astype(np.float64)
         with np.errstate(all="ignore"):
             mapped = np.asarray(FUNCTIONS[self.function](real, *self.params))
-        return quantize(mapped, y.quant, *LIMITS[y.type.format]).astype(FORMATS[y.type.format])
+        return quantize(mapped, y.quant, *span(y.type)).astype(FORMATS[y.type.format])
 
     def _table(self, site: Site) -> Array:
         return self._mapped(site.inputs[0], site.output, *self._grid(site.inputs[0]))

@@ -8,13 +8,16 @@ from aot.errors import AotError
 from aot.ir import Graph, check
 from aot.passes.fold import fold_constants
 from aot.passes.fuse import fuse_clamps, fuse_pads, fuse_scales, scales_to_depthwise
+from aot.passes.grids import settle
 from aot.passes.layout import layout
 from aot.passes.lift import lift
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
     fold_constants,  # what depends on no input
+    settle,  # roundings that a quantized model repeats
     layout,  # NHWC everywhere; exporters' transposes and reshapes vanish
     lift,  # activations and scales of 1-D layers, to where they can be fused
+    settle,  # roundings that came next to each other
     fuse_pads,  # Pad + Conv
     fuse_scales,  # Conv + Mul + Add: batch normalization, bias
     fuse_clamps,  # Conv + Relu, Clip

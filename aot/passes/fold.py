@@ -20,5 +20,8 @@ def fold_constants(graph: Graph) -> Graph:
             nodes.append(node)
             continue
         result = np.asarray(node.op.reference(*known), np.float32)
-        values[node.output] = Value(node.output, TensorType("f32", result.shape), result)
+        given = [values[i].steps for i in node.inputs]
+        first = given[0] if len(given) == 1 and node.op.same_quant else None
+        steps = None if first is None else np.asarray(node.op.reference(first))
+        values[node.output] = Value(node.output, TensorType("f32", result.shape), result, steps)
     return prune(replace(graph, nodes=tuple(nodes), values=values))

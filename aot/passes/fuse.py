@@ -83,8 +83,10 @@ def fuse_scales(graph: Graph) -> Graph:
         along = [-1 if i == axis else 1 for i in range(weights.data.ndim)]
         new_weights = (weights.data * factor.reshape(along)).astype(np.float32)
         new_bias = (bias.data * factor + offset).astype(np.float32)
-        fresh = {n: Value(n, TensorType("f32", data.shape), data)
-                 for n, data in ((f"{node.output}.weights", new_weights), (f"{node.output}.bias", new_bias))}
+        steps = None if weights.steps is None else weights.steps * np.abs(factor).reshape(along)
+        fresh = {n: Value(n, TensorType("f32", data.shape), data, given)
+                 for n, data, given in ((f"{node.output}.weights", new_weights, steps),
+                                        (f"{node.output}.bias", new_bias, None))}
         merged = _merge(node, first, replace(linear, clamp=op.clamp))
         return replace(merged, inputs=(first.inputs[0], *fresh)), fresh
     return _fuse(graph, rewrite)

@@ -7,18 +7,20 @@ same graph once the transposes between neighbours have cancelled.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from math import prod
 
 import numpy as np
 
 from aot.builder import Builder
-from aot.ir import Graph, Node, Value, prune
+from aot.ir import Array, Graph, Node, prune
 from aot.ops.add import Add
 from aot.ops.base import Shape
 from aot.ops.concat import Concat
 from aot.ops.fully_connected import FullyConnected
 from aot.ops.mul import Mul
 from aot.ops.pad import Pad
+from aot.ops.quantize import Quantize
 from aot.ops.reshape import Reshape
 from aot.ops.slice import Slice
 from aot.ops.softmax import Softmax
@@ -68,7 +70,7 @@ def _rename(b: Builder, graph: Graph, new: dict[str, str]) -> Graph:
     def rename(name: str) -> str:
         return names.get(name, f"{name}.inner" if name in names.values() else name)
     nodes = tuple(replace(n, inputs=tuple(map(rename, n.inputs)), output=rename(n.output)) for n in b.nodes)
-    values = {rename(n): Value(rename(n), v.type, v.data) for n, v in b.values.items()}
+    values = {rename(n): replace(v, name=rename(n)) for n, v in b.values.items()}
     return Graph(graph.name, graph.inputs, graph.outputs, nodes, values)
 
 
@@ -101,7 +103,7 @@ def _rewrite(b: Builder, node: Node, inputs: tuple[str, ...], made: dict[str, No
     if before is None or not isinstance(before.op, Transpose):
         return None
     perm = before.op.perm
-    if isinstance(op, Unary):
+    if isinstance(op, Unary | Quantize):
         moved = b.add(op, before.inputs, node.output)
     elif isinstance(op, Pad):
         back = inverse(perm)
@@ -116,6 +118,10 @@ def _rewrite(b: Builder, node: Node, inputs: tuple[str, ...], made: dict[str, No
     else:
         return None
     return b.add(Transpose(perm), [moved], node.output)
+
+
+def _arranged(shape: Shape, perm: tuple[int, ...], data: Array) -> Array:
+    return data.reshape(shape).transpose(perm)
 
 
 def _keeps_order(shape: Shape, perm: tuple[int, ...]) -> bool:
@@ -168,10 +174,9 @@ def _fully_connected(b: Builder, node: Node, op: FullyConnected, inputs: tuple[s
     assert weights is not None
     inner = tuple(p - fixed for p in perm[fixed:])
     columns = np.arange(prod(source[fixed:])).reshape(source[fixed:]).transpose(inner).reshape(-1)
-    permuted = np.empty_like(weights)
-    permuted[:, columns] = weights
+    places = np.argsort(columns)
     x = b.add(Reshape(out), moved.inputs, node.output + ".flat")
-    return b.add(op, [x, b.constant(permuted, inputs[1]), inputs[2]], node.output)
+    return b.add(op, [x, b.derived(inputs[1], lambda w: w[:, places], inputs[1]), inputs[2]], node.output)
 
 
 def _several(b: Builder, node: Node, inputs: tuple[str, ...], made: dict[str, Node]) -> str | None:
@@ -194,7 +199,7 @@ def _several(b: Builder, node: Node, inputs: tuple[str, ...], made: dict[str, No
         data = b.const(name)
         back = inverse(perm)
         if data is not None:
-            moved.append(b.constant(data.reshape(full).transpose(back), name))
+            moved.append(b.derived(name, partial(_arranged, full, back), name))
         elif prod(shape) == 1 or _keeps_order(full, back):
             moved.append(b.add(Reshape(tuple(full[p] for p in back)), [name], name + ".nhwc"))
         else:

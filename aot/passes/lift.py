@@ -10,6 +10,8 @@ from dataclasses import replace
 from aot.ir import Graph, Node, TensorType, Value
 from aot.ops.add import Add
 from aot.ops.mul import Mul
+from aot.ops.pad import Pad
+from aot.ops.quantize import Quantize
 from aot.ops.reshape import Reshape
 from aot.ops.unary import Unary
 
@@ -21,7 +23,7 @@ def lift(graph: Graph) -> Graph:
         for at, node in enumerate(graph.nodes):
             for side, name in enumerate(node.inputs):
                 first = producer.get(name)
-                if first is None or first.inputs[0] not in producer or not isinstance(first.op, Reshape):
+                if first is None or not (_parts(first, producer) or _pads(node, first)):
                     continue
                 if len(consumers[name]) == 1 and name not in graph.outputs and _may_go(node, side, first, graph):
                     graph = _swap(graph, at, side, first)
@@ -33,9 +35,20 @@ def lift(graph: Graph) -> Graph:
             return graph
 
 
+def _parts(first: Node, producer: dict[str, Node]) -> bool:
+    """Whether it is a reshape behind a layer."""
+    return isinstance(first.op, Reshape) and first.inputs[0] in producer
+
+
+def _pads(node: Node, first: Node) -> bool:
+    """Whether it pads by a number that the quantization behind it does not change."""
+    return (isinstance(first.op, Pad) and isinstance(node.op, Quantize) and node.op.grid is not None
+            and node.op.grid.holds(first.op.value))
+
+
 def _may_go(node: Node, side: int, reshape: Node, graph: Graph) -> bool:
     """Whether the node means the same on the data before the reshape."""
-    if isinstance(node.op, Unary):
+    if isinstance(node.op, Unary | Quantize):
         return True
     if not isinstance(node.op, Add | Mul):
         return False

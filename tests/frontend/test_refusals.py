@@ -436,14 +436,6 @@ def test_operators_of_machine_learning_before_networks() -> None:
     assert only(changed).node == "scale (ai.onnx.ml.Scaler)"
 
 
-def test_quantized_models_are_told_so() -> None:
-    nodes = [helper.make_node("QuantizeLinear", ["x", "s"], ["q"]),
-             helper.make_node("DequantizeLinear", ["q", "s"], ["y"])]
-    problems = refusal(model(nodes, {"x": [1, 2]}, {"y": [1, 2]}, {"s": np.float32(1)}))
-    assert len(problems) == 2
-    assert "float model" in problems[0].hint
-
-
 def test_integers_at_run_time() -> None:
     nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("ArgMax", ["r"], ["y"], name="best", axis=1)]
     problems = refusal(model(nodes, {"x": [1, 4]}, {"y": [1, 1]}))

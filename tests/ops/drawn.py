@@ -36,7 +36,8 @@ seeds = st.integers(0, 2**32 - 1)
 
 INT8 = Formats()
 #: What else networks compute in.
-OTHERS = (Formats("s16", "s16"), Formats("s16", "s8"), Formats("s8", "s4"), Formats("s16", "s4"), Formats("f32", "f32"))
+OTHERS = (Formats("s16", "s16"), Formats("s16", "s8"), Formats("s8", "s4"), Formats("s16", "s4"), Formats("s8", "s16"),
+          Formats("f32", "f32"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,7 +277,7 @@ def unary(draw: st.DrawFn) -> Case:
 
 
 CASES: dict[str, st.SearchStrategy[Case]] = {
-    "add": binary(st.builds(Add, st.sampled_from((1, -1)), clamps)),
+    "add": binary(st.builds(Add, st.sampled_from((1, -1)), clamps, st.booleans())),
     "average_pool2d": st.one_of(average_pool2d(), average_whole()),
     "concat": concat(),
     "conv2d": st.one_of(conv2d(), pointwise(), conv2d_3x3()),
