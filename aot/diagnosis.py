@@ -244,7 +244,9 @@ def _recipes(net: Net, samples: Samples, calib: Samples, judged: Array, truth: M
     methods = [net.options.calibration, *(m for m in METHODS if m != net.options.calibration)]
     for k, method in enumerate(methods):
         tell("trying recipes", k, len(methods))
-        ranges = net.calibration if method == net.options.calibration else calibrate(net.float_graph, calib, method)
+        ranges = net.calibration
+        if method != net.options.calibration:
+            ranges = calibrate(net.float_graph, calib, method, known=calib.bytes())
         for way in ways:
             if (method, way) == current:
                 continue

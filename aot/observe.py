@@ -16,9 +16,13 @@ from aot.ops.base import Moments
 #: About this many elements of each tensor are kept per sample, in whole rows (all channels at one place).
 KEPT_PER_SAMPLE = 4096
 #: Multiply-accumulates, and samples, that learning the rounding of weights may take.
-MOST_MACS, FEWEST_SAMPLES, MOST_SAMPLES = 400_000_000, 16, 64
-#: Columns of one group that moments are taken from, in all samples together, and the longest column.
-MOST_COLUMNS, LONGEST_COLUMN = 4096, 4096
+MOST_MACS, FEWEST_SAMPLES, MOST_SAMPLES = 2_000_000_000, 16, 256
+#: Columns of one group that moments are taken from, elements of all of them, and the longest column.
+FEWEST_COLUMNS, MOST_COLUMNS, MOST_ELEMENTS, LONGEST_COLUMN = 1024, 16384, 1 << 24, 4096
+#: Parts of the samples that check each other, and the longest column of which that is done.
+FOLDS, LONGEST_CHECKED = 4, 2048
+#: Parts of an integer's step in which the float network's numbers are held, so that sums of products are exact.
+FINE = 4096
 
 
 @dataclass(frozen=True)
@@ -114,21 +118,39 @@ class Comparison:
             return None
         count = len(self._float)
         name = node.inputs[0]
-        real, whole = [], []
+        real, whole, lost = [], [], []
         for i in range(count):
             columns = node.op.columns(self._float[i][name], 0.0)
-            step = max(columns.shape[1] * count // MOST_COLUMNS, 1)
-            start = i % step
-            real.append(np.asarray(columns[:, start::step], np.float64).mean(axis=1))
+            most = int(np.clip(MOST_ELEMENTS // (len(columns) * columns.shape[2]), FEWEST_COLUMNS, MOST_COLUMNS))
+            step = max(columns.shape[1] * count // most, 1)
+            some = slice(i % step, None, step)
+            exact = np.asarray(columns[:, some], np.float64)
+            real.append(exact.mean(axis=1))
             # integers, so that every sum is exact whatever order a machine adds them in
-            whole.append(node.op.columns(self._whole[i][x.name].astype(np.float64) - x.zero, 0.0)[:, start::step])
-        seen = np.concatenate(whole, axis=1)
-        rows, depth = seen.shape[1:]
-        total = seen.sum(axis=1)
-        second = None
+            whole.append(node.op.columns(self._whole[i][x.name].astype(np.float64) - x.zero, 0.0)[:, some])
+            lost.append(np.floor(exact / x.scale * FINE + 0.5) - FINE * whole[-1])
+        rows = sum(w.shape[1] for w in whole)
+        depth = whole[0].shape[2]
+        mean = sum(w.sum(axis=1) for w in whole) / rows
+        second, folds = None, []
         if depth <= LONGEST_COLUMN:
-            second = (np.matmul(seen.transpose(0, 2, 1), seen) * rows - total[:, :, None] * total[:, None, :]) / rows**2
-        return Moments(np.mean(real, axis=0), x.scale * np.mean([w.mean(axis=1) for w in whole], axis=0), second, rows)
+            seen = np.concatenate(whole, axis=1)
+            second = _covariance(seen, seen, mean, mean)
+        if count >= 2 * FOLDS and depth <= min(LONGEST_CHECKED, rows):
+            gone = sum(a.sum(axis=1) for a in lost) / rows
+            for k in range(FOLDS):
+                seen, missed = np.concatenate(whole[k::FOLDS], axis=1), np.concatenate(lost[k::FOLDS], axis=1)
+                folds.append((_covariance(seen, seen, mean, mean), _covariance(missed, seen, gone, mean) / FINE))
+        return Moments(np.mean(real, axis=0), x.scale * np.mean([w.mean(axis=1) for w in whole], axis=0), second, rows,
+                       tuple(folds))
+
+
+def _covariance(a: Array, b: Array, mean_a: Array, mean_b: Array) -> Array:
+    """Of integer columns, [groups, columns, depth], about given means, [groups, depth, depth]."""
+    sum_a, sum_b = a.sum(axis=1)[:, :, None], b.sum(axis=1)[:, None, :]
+    mean_a, mean_b, count = mean_a[:, :, None], mean_b[:, None, :], a.shape[1]
+    products = np.matmul(a.transpose(0, 2, 1), b)
+    return np.asarray((products - sum_a * mean_b - mean_a * sum_b + count * mean_a * mean_b) / count)
 
 
 def _integers(x: Array, value: Value) -> Array:

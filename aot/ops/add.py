@@ -68,6 +68,9 @@ class Add(Op):
     def reference(self, *x: Array) -> Array:
         return apply_clamp(x[0] + self.sign * x[1], self.clamp)
 
+    def judges_input(self) -> bool:
+        return self.clamp != NO_CLAMP  # what it cuts off needs no steps
+
     @staticmethod
     def _reach(site: Site, ma: int, mb: int) -> int:
         """Largest weighted sum of two inputs."""
