@@ -11,7 +11,7 @@ from aot.errors import AotError
 from aot.ir import Array, Graph, Node
 from aot.numerics import dequantize, quantize
 from aot.observe import Observations, observe
-from aot.ops.base import Op, affine
+from aot.ops.base import affine
 from aot.ops.slice import Slice
 
 #: How a range is chosen from what was observed.
@@ -43,10 +43,10 @@ class Calibration:
 
 
 def calibrate(graph: Graph, samples: Iterable[Mapping[str, Array]], method: str = DEFAULT_METHOD,
-              progress: Callable[[], None] | None = None) -> Calibration:
+              progress: Callable[[], None] | None = None, known: Mapping[str, Range] | None = None) -> Calibration:
     """Run the float graph on every sample (inputs by name, in the model's shapes) and choose ranges."""
     check_method(method)
-    return choose_ranges(graph, observe(graph, samples, progress), method)
+    return choose_ranges(graph, observe(graph, samples, progress), method, known=known)
 
 
 def check_method(method: str) -> None:
@@ -56,19 +56,22 @@ def check_method(method: str) -> None:
 
 
 def choose_ranges(graph: Graph, seen: Observations, method: str = DEFAULT_METHOD,
-                  whole: Collection[str] = ()) -> Calibration:
+                  whole: Collection[str] = (), known: Mapping[str, Range] | None = None) -> Calibration:
     """A range for every observed value.
 
     ``minmax`` takes the extremes; ``percentile`` cuts all but 99.99 % of the values; ``mse`` chooses the cut that
     minimizes the mean squared error of 8-bit quantization, and ``entropy`` the one whose distribution differs least
     from that of the values (Migacz, "8-bit Inference with TensorRT", 2017); ``auto`` takes of all these the one that
-    makes the least error behind the layers that read the value. Behind a softmax or another function of one element,
-    ``mse`` and ``auto`` search for the range themselves. Inputs and what is in ``whole`` are covered whole. What is
-    only read in slices has the range of those.
+    makes the least error behind the layers that read the value. Behind a softmax, another function of one element or a
+    sum that is clamped, ``mse`` and ``auto`` search for the range themselves. Inputs and what is in ``whole`` are
+    covered whole. What is only read in slices has the range of those. Ranges in ``known`` are taken as they are.
     """
     consumers = graph.consumers()
     ranges: dict[str, Range] = {}
     for name in (*graph.inputs, *(n.output for n in reversed(graph.nodes))):
+        if known is not None and name in known:
+            ranges[name] = known[name]
+            continue
         users = [] if name in graph.outputs else consumers.get(name, [])
         read = [name]
         if name not in graph.inputs and users and all(isinstance(n.op, Slice) for n in users):
@@ -80,12 +83,13 @@ def choose_ranges(graph: Graph, seen: Observations, method: str = DEFAULT_METHOD
             continue
         low, high = min(low, 0.0), max(high, 0.0)
         values = np.concatenate([seen.rows[n].reshape(-1) for n in read])
-        if method in ("auto", "mse") and users and all(n.op.judges_input() for n in users):
+        readers = _readers(graph, consumers, name)
+        if method in ("auto", "mse") and (behind := _behind(readers, seen)) is not None:
             start = _RANGES["mse"](low, high, values)
-            ranges[name] = _least_error_behind(users[0].op, low, high, start, seen.rows[name])
+            ranges[name] = _least_error_behind(behind, low, high, start, seen.rows[readers[0][1]])
         elif method == "auto":
             tries = dict.fromkeys(choose(low, high, values) for choose in _RANGES.values())
-            weights = _weights(graph, users, seen.rows[name].shape[1])
+            weights = _weights(graph, [n for n, _ in readers], seen.rows[name].shape[1])
             rows = seen.rows[name] if read == [name] else values[:, None]
             ranges[name] = min((_error(r, rows, weights), i, r) for i, r in enumerate(tries))[2]
         else:
@@ -119,41 +123,81 @@ def _percentile(low: float, high: float, seen: Array) -> Range:
 
 
 def _least_entropy(low: float, high: float, seen: Array) -> Range:
-    """The cut with the least divergence of Kullback and Leibler between the values and what 256 steps leave of them."""
-    counts, edges = np.histogram(seen, bins=BINS, range=(low, high))
+    """The cut with the least divergence of Kullback and Leibler between the values and what 256 steps leave of them.
+
+    Values at zero are left out: there is a step for them whatever the cut. So is what a clamp holds at an extreme, as
+    long as the range reaches that far.
+    """
+    inner = seen[(seen != 0) & (seen > low) & (seen < high)]
+    ends = np.array([(seen <= low).sum() * (low < 0), (seen >= high).sum() * (high > 0)], np.float64)
+    counts, edges = np.histogram(inner, bins=BINS, range=(low, high))
     centres = (edges[:-1] + edges[1:]) / 2
     best = (np.inf, low, high)
     for cut in CUTS:
         a, b = low * cut, high * cut
         inside = (centres >= a) & (centres <= b)
-        clipped = np.where(inside, counts, 0).astype(np.float64)
         first, last = np.flatnonzero(inside)[[0, -1]]
-        clipped[first] += counts[:first].sum()
-        clipped[last] += counts[last + 1:].sum()
-        steps = np.clip(np.floor((centres[inside] - a) / (b - a) * 256).astype(np.int64), 0, 255)
         kept = counts[inside].astype(np.float64)
         used = kept > 0
+        steps = np.clip(np.floor((centres[inside] - a) / (b - a) * 256).astype(np.int64), 0, 255)
         share = np.bincount(steps, kept, 256) / np.maximum(np.bincount(steps, used, 256), 1)
         coarse = np.where(used, share[steps], 0.0)
-        true = clipped[inside]
-        both = (true > 0) & (coarse > 0)
+        kept[[0, -1]] += counts[:first].sum() + ends[0], counts[last + 1:].sum() + ends[1]
+        if cut == 1.0:
+            coarse[[0, -1]] += ends
+        both = (kept > 0) & (coarse > 0)
         if not both.any():
             continue
-        p, q = true / true.sum(), coarse / coarse.sum()
-        lost = float(p[(true > 0) & ~both].sum())  # nothing stands for these
+        p, q = kept / kept.sum(), coarse / coarse.sum()
+        lost = float(p[(kept > 0) & ~both].sum())  # nothing stands for these
         divergence = float((p[both] * np.log(p[both] / q[both])).sum()) + 10.0 * lost
         best = min(best, (divergence, a, b))
     return Range(best[1], best[2])
 
 
-def _least_error_behind(op: Op, low: float, high: float, start: Range, seen: Array) -> Range:
-    """The range whose 8-bit quantization of the rows changes the operator's output least, in the mean square."""
-    rows = seen[::max(seen.size // MOST_JUDGED, 1)]
-    exact = op.reference(rows).astype(np.float64)
+def _behind(readers: Sequence[tuple[Node, str]], seen: Observations) -> Callable[[Array], Array] | None:
+    """What the only reader of a value makes of kept rows, one in so many; None where that is no way to judge it."""
+    if not readers or not all(n.op.judges_input() for n, _ in readers):
+        return None
+    node, name = readers[0]
+    if len(node.inputs) == 1:
+        return node.op.reference
+    whole = [seen.rows.get(i) for i in node.inputs]
+    if len(readers) > 1 or node.inputs.count(name) > 1 or any(w is None or w.shape != seen.rows[name].shape
+                                                              for w in whole):
+        return None
+    parts = [_judged(w) for w in whole if w is not None]
+    place = node.inputs.index(name)
+    return lambda rows: node.op.reference(*parts[:place], rows, *parts[place + 1:])
+
+
+def _readers(graph: Graph, consumers: Mapping[str, Sequence[Node]], name: str) -> list[tuple[Node, str]]:
+    """Nodes that compute with a value, and its name there: it may have been moved, with all channels in place."""
+    if name in graph.outputs:
+        return []
+    found: list[tuple[Node, str]] = []
+    for node in consumers.get(name, []):
+        before, after = graph.values[name].type, graph.values[node.output].type
+        if node.op.same_quant and node.op.carries((before,), after) and before.shape[-1:] == after.shape[-1:]:
+            found += _readers(graph, consumers, node.output)
+        else:
+            found.append((node, name))
+    return found
+
+
+def _judged(rows: Array) -> Array:
+    """So many of the rows that judging them is quick."""
+    return rows[::max(rows.size // MOST_JUDGED, 1)]
+
+
+def _least_error_behind(behind: Callable[[Array], Array], low: float, high: float, start: Range, seen: Array) -> Range:
+    """The range whose 8-bit quantization of the rows changes what is made of them least, in the mean square."""
+    rows = _judged(seen)
+    exact = behind(rows).astype(np.float64)
 
     def error(a: float, b: float) -> float:
         quant = affine(a, b, "s8")
-        return float(((op.reference(dequantize(quantize(rows, quant, -128, 127), quant)) - exact) ** 2).mean())
+        return float(((behind(dequantize(quantize(rows, quant, -128, 127), quant)) - exact) ** 2).mean())
 
     best = min((error(low, high), low, high), (error(start.low, start.high), start.low, start.high))
     for _ in range(2):

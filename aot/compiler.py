@@ -189,7 +189,7 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
         fine = {n.output for n in float_graph.nodes if recipe.of(n.output).activations == "s16"}
         float_graph, seen = equalize(float_graph, observe(float_graph, samples, tick))
         calibration = choose_ranges(float_graph, seen, chosen.calibration,
-                                    fine if chosen.calibration == DEFAULT_METHOD else ())
+                                    fine if chosen.calibration == DEFAULT_METHOD else (), samples.bytes())
         graph = quantize_graph(float_graph, calibration, chosen.weights, learning_samples(float_graph, samples), recipe)
     ident = title(name if name is not None else loaded.name)
     arrangement = within(graph, processor.isa, chosen.optimize, chosen.ram, chosen.flash)

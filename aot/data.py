@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from aot import images
+from aot.calibrate import Range
 from aot.errors import AotError
 from aot.ir import Array, Graph
 
@@ -56,6 +57,24 @@ class Samples:
                                "check the data, its scale and its offset", name)
             result[name] = np.ascontiguousarray(x, np.float32).reshape(self.shapes[name])
         return result
+
+    def bytes(self) -> dict[str, Range]:
+        """Of inputs that are bytes with one scale and offset: the range whose 8-bit quantization is those bytes.
+
+        Nothing is lost by it, however little of the range is used. Not of inputs whose zero is none of the bytes.
+        """
+        found = {}
+        for name, array in self.arrays.items():
+            scales, offsets = np.unique(1.0 if self.scale is None else self.scale), np.unique(
+                0.0 if self.offset is None else self.offset)
+            if array.dtype.kind not in "iu" or array.dtype.itemsize != 1 or len(scales) != 1 or len(offsets) != 1:
+                continue
+            scale, offset = float(scales[0]), float(offsets[0])
+            info = np.iinfo(array.dtype)
+            zero = -offset / scale if scale > 0 else np.inf
+            if info.min <= zero <= info.max and abs(zero - round(zero)) < 1e-3:
+                found[name] = Range((info.min - round(zero)) * scale, (info.max - round(zero)) * scale)
+        return found
 
     def first(self, count: int) -> Samples:
         """At most the first ``count`` samples."""

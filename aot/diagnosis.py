@@ -27,6 +27,8 @@ from aot.quantize import quantize as quantize_graph
 
 #: Samples on which answers are judged, and on which layers are.
 JUDGED, WALKED, FEWEST_WALKED = 256, 48, 8
+#: Samples from which weights are learned when a recipe is tried; a compilation takes more, and is hardly ever worse.
+LEARNED = 32
 #: Multiplications (and tenths of elements) which all walks may cost together, and elements held at a time.
 MOST_WORK, MOST_ELEMENTS = 3e10, 1 << 25
 #: Walks for each layer: weights and output alone; weights, output and both put back.
@@ -245,15 +247,19 @@ def _recipes(net: Net, samples: Samples, calib: Samples, judged: Array, truth: M
     """Other options, each tried on the judged samples."""
     current = (net.options.calibration, net.options.weights)
     ways = [w for w in WEIGHTS if w == net.options.weights or w == WEIGHTS[0]]
+    learned = learning_samples(net.float_graph, calib)
+    learned = learned[::-(-len(learned) // LEARNED)]
     methods = [net.options.calibration, *(m for m in METHODS if m != net.options.calibration)]
     for k, method in enumerate(methods):
         tell("trying recipes", k, len(methods))
-        ranges = net.calibration if method == net.options.calibration else calibrate(net.float_graph, calib, method)
+        ranges = net.calibration
+        if method != net.options.calibration:
+            ranges = calibrate(net.float_graph, calib, method, known=calib.bytes())
         for way in ways:
             if (method, way) == current:
                 continue
             try:
-                graph = quantize_graph(net.float_graph, ranges, way, learning_samples(net.float_graph, calib))
+                graph = quantize_graph(net.float_graph, ranges, way, learned)
             except AotError:  # a range which the layers' accumulators do not allow
                 continue
             found = _outputs(Batch(net.float_graph, graph), samples, judged, True)

@@ -10,15 +10,21 @@ import numpy as np
 from aot.errors import AotError
 from aot.interpret import site, walk_float
 from aot.ir import Array, Graph, Node, Value
-from aot.numerics import stored
+from aot.numerics import real, stored
 from aot.ops.base import Moments
 
 #: About this many elements of each tensor are kept per sample, in whole rows (all channels at one place).
 KEPT_PER_SAMPLE = 4096
 #: Multiply-accumulates, and samples, that learning the rounding of weights may take.
-MOST_MACS, FEWEST_SAMPLES, MOST_SAMPLES = 400_000_000, 16, 64
-#: Columns of one group that moments are taken from, in all samples together, and the longest column.
-MOST_COLUMNS, LONGEST_COLUMN = 4096, 4096
+MOST_MACS, FEWEST_SAMPLES, MOST_SAMPLES = 2_000_000_000, 16, 256
+#: Columns of one group that moments are taken from, elements of all of them, and the longest column.
+FEWEST_COLUMNS, MOST_COLUMNS, MOST_ELEMENTS, LONGEST_COLUMN = 1024, 16384, 1 << 24, 4096
+#: Parts of the samples that check each other, the longest column of which that is done, and how many columns there
+#: must be for each of its elements. (Measured: fitted to fewer, an autoencoder finds anomalies less well, whatever its
+#: error on normal samples.)
+FOLDS, LONGEST_CHECKED, COLUMNS_EACH = 4, 2048, 16
+#: Parts of an integer's step in which the float network's numbers are held, so that sums of products are exact.
+FINE = 4096
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,8 @@ class Comparison:
 
     def begin(self, value: Value) -> None:
         """Quantize an input of the graph."""
-        for real, whole in zip(self._float, self._whole, strict=True):
-            whole[value.name] = _integers(real[value.name], value)
+        for exact, whole in zip(self._float, self._whole, strict=True):
+            whole[value.name] = _integers(exact[value.name], value)
 
     def convert(self, graph: Graph, node: Node, values: Mapping[str, Value]) -> None:
         """Compute a node which only the integer graph has."""
@@ -97,38 +103,66 @@ class Comparison:
     def advance(self, graph: Graph, before: Node, after: Node, values: Mapping[str, Value]) -> None:
         """Compute the outputs of a node in float and of what became of it in integers."""
         where = site(replace(graph, values=values), after)
-        for real, whole in zip(self._float, self._whole, strict=True):
-            inputs = [graph.const(i) if graph.const(i) is not None else real[i] for i in before.inputs]
+        for exact, whole in zip(self._float, self._whole, strict=True):
+            inputs = [graph.const(i) if graph.const(i) is not None else exact[i] for i in before.inputs]
             y = before.op.reference(*(np.asarray(x, np.float64) for x in inputs))
-            real[before.output] = np.asarray(y, np.float32)
+            exact[before.output] = np.asarray(y, np.float32)
             data = {i: whole[i] if values[i].data is None else values[i].data for i in after.inputs}
             whole[after.output] = after.op.simulate(where, *(np.asarray(data[i]) for i in after.inputs))
             for name in before.inputs:
-                if self._last[name] is before and graph.const(name) is None:
-                    real.pop(name, None)
+                if self._last[name] is before and graph.const(name) is None and name not in graph.outputs:
+                    exact.pop(name, None)
                     whole.pop(name, None)
 
-    def moments(self, graph: Graph, node: Node, x: Value) -> Moments | None:
-        """Of the columns which the node's weights meet; None without samples."""
+    def error(self, graph: Graph, values: Mapping[str, Value]) -> float:
+        """Mean absolute difference of the outputs, once all nodes are computed, as a share of their mean size."""
+        total = 0.0
+        for name in graph.outputs:
+            exact = np.stack([f[name] for f in self._float]).astype(np.float64)
+            rough = np.stack([real(whole[name], values[name].type) for whole in self._whole])
+            size = float(np.abs(exact).mean())
+            total += float(np.abs(exact - rough).mean()) / (size if size > 0 else 1.0)
+        return total
+
+    def moments(self, graph: Graph, node: Node, x: Value, fit: bool = True) -> Moments | None:
+        """Of the columns which the node's weights meet; None without samples. Without folds if they shall not fit."""
         if not self._float or x.data is not None:
             return None
         count = len(self._float)
         name = node.inputs[0]
-        real, whole = [], []
+        means, whole, lost = [], [], []
         for i in range(count):
             columns = node.op.columns(self._float[i][name], 0.0)
-            step = max(columns.shape[1] * count // MOST_COLUMNS, 1)
-            start = i % step
-            real.append(np.asarray(columns[:, start::step], np.float64).mean(axis=1))
+            most = int(np.clip(MOST_ELEMENTS // (len(columns) * columns.shape[2]), FEWEST_COLUMNS, MOST_COLUMNS))
+            step = max(columns.shape[1] * count // most, 1)
+            some = slice(i % step, None, step)
+            exact = np.asarray(columns[:, some], np.float64)
+            means.append(exact.mean(axis=1))
             # integers, so that every sum is exact whatever order a machine adds them in
-            whole.append(node.op.columns(self._whole[i][x.name].astype(np.float64) - x.zero, 0.0)[:, start::step])
-        seen = np.concatenate(whole, axis=1)
-        rows, depth = seen.shape[1:]
-        total = seen.sum(axis=1)
-        second = None
+            whole.append(node.op.columns(self._whole[i][x.name].astype(np.float64) - x.zero, 0.0)[:, some])
+            lost.append(np.floor(exact / x.scale * FINE + 0.5) - FINE * whole[-1])
+        rows = sum(w.shape[1] for w in whole)
+        depth = whole[0].shape[2]
+        mean = sum(w.sum(axis=1) for w in whole) / rows
+        second, folds = None, []
         if depth <= LONGEST_COLUMN:
-            second = (np.matmul(seen.transpose(0, 2, 1), seen) * rows - total[:, :, None] * total[:, None, :]) / rows**2
-        return Moments(np.mean(real, axis=0), x.scale * np.mean([w.mean(axis=1) for w in whole], axis=0), second, rows)
+            seen = np.concatenate(whole, axis=1)
+            second = _covariance(seen, seen, mean, mean)
+        if fit and count >= 2 * FOLDS and depth <= min(LONGEST_CHECKED, rows // COLUMNS_EACH):
+            gone = sum(a.sum(axis=1) for a in lost) / rows
+            for k in range(FOLDS):
+                seen, missed = np.concatenate(whole[k::FOLDS], axis=1), np.concatenate(lost[k::FOLDS], axis=1)
+                folds.append((_covariance(seen, seen, mean, mean), _covariance(missed, seen, gone, mean) / FINE))
+        return Moments(np.mean(means, axis=0), x.scale * np.mean([w.mean(axis=1) for w in whole], axis=0), second, rows,
+                       tuple(folds))
+
+
+def _covariance(a: Array, b: Array, mean_a: Array, mean_b: Array) -> Array:
+    """Of integer columns, [groups, columns, depth], about given means, [groups, depth, depth]."""
+    sum_a, sum_b = a.sum(axis=1)[:, :, None], b.sum(axis=1)[:, None, :]
+    mean_a, mean_b, count = mean_a[:, :, None], mean_b[:, None, :], a.shape[1]
+    products = np.matmul(a.transpose(0, 2, 1), b)
+    return np.asarray((products - sum_a * mean_b - mean_a * sum_b + count * mean_a * mean_b) / count)
 
 
 def _integers(x: Array, value: Value) -> Array:

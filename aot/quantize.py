@@ -28,9 +28,21 @@ def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0],
     """The graph in the recipe's formats (default: int8), with int32 biases. Proves that no accumulator can overflow.
 
     ``weights`` is one of :data:`WEIGHTS`. ``samples`` (inputs by name) go through both graphs, layer by layer: they
-    tell how to round weights, and what the layers before have shifted. ``given``: types that values have already.
+    tell how to round weights, and what the layers before have shifted. Weights are fitted to the errors of their
+    inputs if the outputs for these samples come nearer to the float graph's by it. ``given``: types that values have
+    already.
     """
     recipe, given = recipe or Recipe(), given or {}
+    fitted, error = _quantized(graph, calibration, weights, samples, recipe, given, True)
+    if error is None:
+        return fitted
+    plain, other = _quantized(graph, calibration, weights, samples, recipe, given, False)
+    return plain if other is not None and other < error else fitted
+
+
+def _quantized(graph: Graph, calibration: Calibration, weights: str, samples: Sequence[Mapping[str, Array]],
+               recipe: Recipe, given: Mapping[str, TensorType], fit: bool) -> tuple[Graph, float | None]:
+    """The quantized graph, and the error of its outputs for the samples: None if there was nothing to fit."""
     if unknown := sorted(set(recipe.layers) - {n.output for n in graph.nodes} - set(graph.inputs)):
         raise AotError(f"the recipe names {', '.join(map(repr, unknown))}, which the network does not have",
                        "layers go by the names of their outputs, as `aot verify` lists them")
@@ -45,6 +57,7 @@ def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0],
         comparison.begin(values[name])
     shared = _concatenations(graph, calibration, recipe, reach, given)
     nodes: list[Node] = []
+    changed = False
 
     def converted(name: str, format: str) -> str:
         """The value in a format, with the reach that its readers want; made once."""
@@ -100,7 +113,8 @@ def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0],
                 kind = replace(kind, limits=None if limits == LIMITS[format] else limits)
             out = Value(node.output, kind)
             learns = node.op.linear and formats.weights != "s16" and graph.values[node.inputs[1]].steps is None
-            moments = comparison.moments(graph, node, inputs[0]) if learns else None
+            moments = comparison.moments(graph, node, inputs[0], fit) if learns else None
+            changed = changed or (moments is not None and len(moments.folds) > 0)
             constants = node.op.quantize_constants(inputs, out,
                                                    WeightForm(weights == WEIGHTS[0], moments, formats.weights,
                                                               node.output in given))
@@ -121,7 +135,7 @@ def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0],
     used = {i for n in nodes for i in n.inputs} | set(graph.inputs) | {n.output for n in nodes}
     quantized = replace(graph, nodes=tuple(nodes), values={n: v for n, v in values.items() if n in used})
     prove(quantized)
-    return quantized
+    return quantized, comparison.error(graph, values) if changed or not fit else None
 
 
 class LayerError(AotError):

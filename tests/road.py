@@ -40,14 +40,14 @@ class Shared:
 
 
 SHARED = (
-    Shared("mnist_mlp", "mnist_flat_calib", "mnist_flat_eval", 0.998),
+    Shared("mnist_mlp", "mnist_flat_calib", "mnist_flat_eval", 0.999),
     Shared("digits_mlp", "digits_calib", "digits_eval", 1.0),
-    Shared("fashion_lenet", "fashion_nchw_calib", "fashion_nchw_eval", 0.994),
+    Shared("fashion_lenet", "fashion_nchw_calib", "fashion_nchw_eval", 0.997),
     Shared("fashion_lenet_dynamo", "fashion_nchw_calib", "fashion_nchw_eval", 0.994),
-    Shared("cifar_mbv2", "cifar_nchw_calib", "cifar_nchw_eval", 0.988),
-    Shared("kws01_dscnn", "kws01_calib", "kws01_eval", 0.989, 16_000),
-    Shared("ic01_resnet8", "ic01_calib", "ic01_eval", 0.970, 49_728),
-    Shared("vww96_mobilenetv1_025", "vww01_calib", "vww01_eval", 0.988, 55_296),
+    Shared("cifar_mbv2", "cifar_nchw_calib", "cifar_nchw_eval", 0.990),
+    Shared("kws01_dscnn", "kws01_calib", "kws01_eval", 0.990, 16_000),
+    Shared("ic01_resnet8", "ic01_calib", "ic01_eval", 0.985, 49_728),
+    Shared("vww96_mobilenetv1_025", "vww01_calib", "vww01_eval", 0.992, 55_296),
     Shared("ad01_autoencoder", "ad01_calib", "ad01_eval", None, 768),
 )
 

@@ -92,6 +92,19 @@ def test_progress_is_told_once_a_sample() -> None:
     assert len(calls) == 5
 
 
+def test_known_ranges_are_taken_as_they_are() -> None:
+    found = calibrate(negated(3), [{"x": np.ones(3)}], "minmax", known={"x": Range(-2.0, 5.0)})
+    assert found.ranges["x"] == Range(-2.0, 5.0) and found.ranges["y"] == Range(-1.0, -1.0)
+
+
+@pytest.mark.parametrize("bound", [None, 6.0])
+def test_entropy_is_not_taken_in_by_what_activations_pile_up_at_zero_and_at_their_bound(bound: float | None) -> None:
+    """Half of the values are zero, as behind a ReLU, some are 6, as behind a ReLU6: no reason to cut all others."""
+    x = np.clip(np.random.default_rng(4).normal(size=(20, 4000)) * 3, 0, bound)
+    _, y = ranges(x, "entropy")
+    assert y.high == 0.0 and y.low <= -0.6 * x.max()
+
+
 # --- refusals ----------------------------------------------------------------------------------------------------
 
 def test_no_samples() -> None:

@@ -20,9 +20,11 @@ from test_cli import process
 
 import aot
 from aot import data
+from aot.calibrate import Range
 from aot.errors import AotError
 from aot.frontend import load
 from aot.ir import Array
+from aot.numerics import stored
 
 ONE = load(dense()).graph  # x [1, 4]
 TWO = load(small("a", "b")).graph  # a, b [1, 6]
@@ -73,6 +75,28 @@ def test_inputs_called_like_the_other_arrays() -> None:
     samples = data.load({"scale": a, "y": b}, graph)
     assert samples.y is None
     assert {n: float(v.max()) for n, v in samples.sample(1).items()} == {"scale": 1.0, "y": 2.0}
+
+
+@pytest.mark.parametrize(("kind", "scale", "offset", "expected"), [
+    (np.uint8, 1 / 255, 0.0, (0.0, 1.0)),
+    (np.int8, 0.5, -83 * 0.5, (-211 * 0.5, 44 * 0.5)),
+    (np.uint8, 2.0, -255.0, None),  # zero lies between two bytes
+    (np.uint8, 1.0, 3.0, None),  # or beyond them
+    (np.uint8, 0.0, 0.0, None),
+    (np.uint8, [[0.5, 0.25, 0.5, 0.5]], 0.0, None),
+    (np.int16, 0.5, 0.0, None),
+    (np.float32, 0.5, 0.0, None)])
+def test_inputs_that_are_bytes_keep_them(kind: type, scale: Any, offset: float,
+                                         expected: tuple[float, float] | None) -> None:
+    """The network's input is then those bytes, whatever part of them the samples use."""
+    x = np.arange(20).reshape(5, 4).astype(kind)
+    samples = data.load({"x": x, "scale": np.asarray(scale), "offset": np.asarray(offset)}, ONE)
+    assert samples.bytes() == ({} if expected is None else {"x": Range(*expected)})
+    if expected is not None:
+        net = aot.compile(dense(), {"x": x, "scale": np.asarray(scale), "offset": np.asarray(offset)})
+        value = net.graph.values["x"]
+        q = stored(samples.sample(3)["x"], value.type)[0].astype(int)
+        assert (np.diff(q) == 1).all() and (q - x[3] == value.type.quant.zero + offset / scale).all()
 
 
 def test_the_first_samples() -> None:

@@ -1,4 +1,4 @@
-"""Rounding of weights that knows their inputs: never far from the nearest, and better where it counts."""
+"""Weights that know their inputs: fitted where that helps on other samples, rounded never far from the nearest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aot.ir import Array
 from aot.ops.base import Moments
-from aot.ops.linear import round_filters
+from aot.ops.learn import fit_filters, round_filters
 
 
 def moments(x: Array) -> Moments:
@@ -67,3 +67,59 @@ def test_all_inputs_silent() -> None:
     """A dead layer before: there is nothing to learn, and nothing breaks."""
     filters = np.random.default_rng(0).uniform(-127, 127, size=(1, 4, 6))
     np.testing.assert_array_equal(round_filters(filters, moments(np.zeros((1, 50, 6)))), round_filters(filters, None))
+
+
+# --- fitting -----------------------------------------------------------------------------------------------------
+
+def folded(exact: Array, rough: Array, parts: int = 4) -> Moments:
+    """Moments of columns [columns, depth] in the float and in the integer network, with folds."""
+    def covariance(a: Array, b: Array) -> Array:
+        return ((a - a.mean(axis=0)).T @ (b - b.mean(axis=0)) / len(a))[None]
+    folds = tuple((covariance(rough[k::parts], rough[k::parts]), covariance((exact - rough)[k::parts], rough[k::parts]))
+                  for k in range(parts))
+    return Moments(exact.mean(axis=0)[None], rough.mean(axis=0)[None], covariance(rough, rough), len(rough), folds)
+
+
+def lost(filters: Array, changed: Array, exact: Array, rough: Array) -> float:
+    """Mean squared error of the changed filters' outputs for rough inputs, means left out."""
+    change = (rough - rough.mean(axis=0)) @ changed[0].T - (exact - exact.mean(axis=0)) @ filters[0].T
+    return float((change**2).mean())
+
+
+@pytest.mark.parametrize("noise", [0.5, 1.0, 3.0])
+def test_errors_of_inputs_are_averaged_out(noise: float) -> None:
+    """Signals that go together with errors that do not: on fresh samples, fitted filters lose less."""
+    rng = np.random.default_rng(5)
+    exact, filters = together(rng, 1, 8000, 12)[0], rng.normal(size=(1, 5, 12))
+    rough = exact + noise * rng.normal(size=exact.shape)
+    fitted = fit_filters(filters, folded(exact[:4000], rough[:4000]))
+    assert lost(filters, fitted, exact[4000:], rough[4000:]) < 0.8 * lost(filters, filters, exact[4000:], rough[4000:])
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), columns=st.integers(16, 60), noise=st.floats(0.01, 10.0))
+def test_few_samples_do_little_harm(seed: int, columns: int, noise: float) -> None:
+    """What was learned from hardly more columns than a filter is deep is mostly peculiar to them, and mostly left."""
+    rng = np.random.default_rng(seed)
+    exact, filters = rng.normal(size=(columns + 4000, 16)), rng.normal(size=(1, 5, 16))
+    rough = exact + noise * rng.normal(size=exact.shape)
+    fitted = fit_filters(filters, folded(exact[:columns], rough[:columns]))
+    assert np.isfinite(fitted).all()
+    fresh = exact[columns:], rough[columns:]
+    assert lost(filters, fitted, *fresh) <= 1.2 * lost(filters, filters, *fresh)
+
+
+def test_inputs_without_errors_leave_filters_as_they_are() -> None:
+    rng = np.random.default_rng(1)
+    x, filters = rng.integers(-128, 128, size=(500, 7)).astype(np.float64), rng.normal(size=(1, 3, 7))
+    np.testing.assert_array_equal(fit_filters(filters, folded(x, x)), filters)
+    np.testing.assert_array_equal(fit_filters(filters, None), filters)
+    silent = np.zeros((500, 7))
+    np.testing.assert_array_equal(fit_filters(filters, folded(silent, silent)), filters)
+
+
+def test_a_shift_of_scale_is_undone() -> None:
+    """A layer before that came out 3 % too small: filters become as much larger."""
+    rng = np.random.default_rng(2)
+    x, filters = 50 * rng.normal(size=(3000, 6)), rng.normal(size=(1, 4, 6))
+    np.testing.assert_allclose(fit_filters(filters, folded(x, 0.97 * x)), filters / 0.97, rtol=2e-3)

@@ -18,7 +18,7 @@ LABELLED = [s for s in SHARED if s.agreement is not None]
 BOUNDED = [s for s in SHARED if s.arena is not None]
 #: Points of top-1 accuracy that quantization may cost.
 MOST_LOST = 0.005
-LEAST_AREA = 0.857
+LEAST_AREA = 0.864
 #: Those which are verified in other precisions too.
 SMALL = ("kws01_dscnn", "fashion_lenet", "mnist_mlp")
 

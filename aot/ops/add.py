@@ -74,6 +74,9 @@ class Add(Op):
         """Whether sums have 64 bits: fine ones of 16-bit inputs."""
         return self.fine and site.format == "s16"
 
+    def judges_input(self) -> bool:
+        return self.clamp != NO_CLAMP  # what it cuts off needs no steps
+
     @staticmethod
     def _reach(site: Site, ma: int, mb: int) -> int:
         """Largest weighted sum of two inputs."""

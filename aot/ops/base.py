@@ -104,13 +104,16 @@ class Moments:
 
     ``expected`` and ``actual``: means in the float network and in the integer network, shape [groups, depth];
     ``second``: covariance in the integer network, [groups, depth, depth], None if it would be too large; ``columns``
-    is how many it was taken from.
+    is how many it was taken from. ``folds``: of some disjoint parts of the samples, what ``second`` is of all, and the
+    covariance of what the integer network lacks of the float network's columns (rows) with its own (columns); none if
+    there are too few samples.
     """
 
     expected: Array
     actual: Array
     second: Array | None
     columns: int
+    folds: tuple[tuple[Array, Array], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

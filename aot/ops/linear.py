@@ -19,11 +19,9 @@ from aot.numerics import (
     round_half_up,
     span,
 )
-from aot.ops.base import Clamp, Moments, Site, WeightForm, clamp_limits
+from aot.ops.base import Clamp, Site, WeightForm, clamp_limits
 from aot.ops.exact import keep
-
-#: How much of the covariance between inputs is ignored, at least; more where few columns were seen.
-DAMPING = 0.01
+from aot.ops.learn import fit_filters, round_filters
 
 
 class Filters(Protocol):
@@ -45,9 +43,9 @@ def quantize_weights(op: Filters, x: Value, w: Value, b: Value, y: Value,
                      form: WeightForm) -> tuple[Value, Value, Value]:
     """Float weights and bias to integers of a format (symmetric, one scale per output channel) and int32.
 
-    Moments of what the filters meet tell how to round them, and what the network before has shifted and rounding the
-    weights shifts on average, which is taken out of the bias. Source of the latter: Nagel et al., "Data-Free
-    Quantization Through Weight Equalization and Bias Correction", section 4.2.
+    Moments of what the filters meet tell how to fit them to it and to round them, and what the network before has
+    shifted and rounding the weights shifts on average, which is taken out of the bias. Source of the latter: Nagel et
+    al., "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2.
 
     A channel's scale is the finest that holds its weights in [-127, 127], but not so fine that its bias would leave
     what :func:`_largest_bias` says or its multiplier would have fewer than 16 bits: rounding then costs less than
@@ -61,13 +59,17 @@ def quantize_weights(op: Filters, x: Value, w: Value, b: Value, y: Value,
         if kept is not None:
             return kept
         form = replace(form, per_channel=True, moments=None, format="s16")
-    filters = op.filters(w.data.astype(np.float64), x.type.shape[-1])
+    exact = op.filters(w.data.astype(np.float64), x.type.shape[-1])
+    # 16-bit inputs leave no room for sums that grow while weights are rounded, nor do 16-bit weights gain from it
+    learned = form.moments if x.type.format == "s8" and form.format != "s16" else None
+    filters = fit_filters(exact, learned)
+    fitted = op.weights(filters, w.type.shape)
     largest = np.abs(filters).max(axis=2, initial=0).reshape(-1)
     bias = b.data.astype(np.float64)
     limit = WEIGHT_LIMITS[form.format]
     if form.format == "s4":
-        largest = _least_error(w.data, op.output_axis, limit)
-    scale = np.maximum.reduce([largest / limit, _provable(x, w.data, np.abs(bias), op.output_axis, form.format),
+        largest = _least_error(fitted, op.output_axis, limit)
+    scale = np.maximum.reduce([largest / limit, _provable(x, fitted, np.abs(bias), op.output_axis, form.format),
                                np.abs(bias) / (x.scale * _largest_bias(x, filters)),
                                np.full_like(largest, y.scale / x.scale * 2.0**-17)])
     scale = np.maximum(scale, np.finfo(np.float32).tiny)
@@ -76,11 +78,9 @@ def quantize_weights(op: Filters, x: Value, w: Value, b: Value, y: Value,
     if op.short and x.type.format == "s8" and form.format != "s16":
         scale = short_multipliers(scale, x.scale / y.scale)
     steps = scale.reshape(filters.shape[:2])
-    # 16-bit inputs leave no room for sums that grow while weights are rounded, nor do 16-bit weights gain from it
-    learned = form.moments if x.type.format == "s8" and form.format != "s16" else None
     whole = round_filters(filters / steps[..., None], learned, limit)
     if form.moments is not None:
-        bias = bias + (np.einsum("god,gd->go", filters, form.moments.expected)
+        bias = bias + (np.einsum("god,gd->go", exact, form.moments.expected)
                        - steps * np.einsum("god,gd->go", whole, form.moments.actual)).reshape(-1)
     quant = Quant(tuple(float(s) for s in scale), 0, op.output_axis)
     biases = round_half_up(bias / (x.scale * scale))
@@ -88,31 +88,6 @@ def quantize_weights(op: Filters, x: Value, w: Value, b: Value, y: Value,
     return (x, Value(w.name, TensorType(form.format, w.type.shape, quant),
                      op.weights(whole, w.type.shape).astype(FORMATS[form.format])),
             Value(b.name, TensorType("s32", b.type.shape, bias_quant), biases.astype(np.int32)))
-
-
-def round_filters(filters: Array, moments: Moments | None, largest: int = 127) -> Array:
-    """Filters in units of their steps, [groups, outputs, depth], to integers in [-largest, largest].
-
-    Weight by weight, what rounding one of them changes in the output is made good by those that follow, as far as
-    their inputs go together. Source: Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative
-    Pre-trained Transformers", section 3 (after Hassibi and Stork, "Optimal Brain Surgeon").
-    """
-    if moments is None or moments.second is None:
-        return np.clip(round_half_up(filters), -largest, largest)
-    depth = filters.shape[2]
-    spread = np.einsum("gdd->gd", moments.second)
-    floor = np.maximum(DAMPING * spread.mean(axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    doubt = depth / (depth + moments.columns)
-    second = (1.0 - doubt) * moments.second + np.einsum("gd,de->gde", doubt * spread + floor, np.eye(depth))
-    # the upper Cholesky factor of the inverse: row i tells how an error of weight i is spread over those behind it
-    upper = np.linalg.cholesky(np.linalg.inv(second)).transpose(0, 2, 1)
-    rest = filters.copy()
-    whole = np.empty_like(rest)
-    for i in range(depth):
-        whole[..., i] = np.clip(round_half_up(rest[..., i]), -largest, largest)
-        error = (rest[..., i] - whole[..., i]) / upper[:, None, i, i]
-        rest[..., i + 1:] -= error[..., None] * upper[:, None, i, i + 1:]
-    return whole.astype(np.int64)
 
 
 def rescale_filters(op: Filters, constants: tuple[Array | None, ...],
