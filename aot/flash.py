@@ -40,8 +40,9 @@ def code_bytes(uses: Iterable[tuple[Kernel, Site]], calls: int, isa: str, goal: 
     start, call, _ = costs.code("", isa, goal)
     total, kernels, shapes = start + call * calls, set(), set()
     for kernel, site in uses:
-        common, own, shape = costs.code(kernel.name, isa, goal)
-        family = (kernel.name, kernel.variant(site))
+        name = kernel.priced(site)
+        common, own, shape = costs.code(name, isa, goal)
+        family = (name, kernel.variant(site))
         total += own + (0 if family in kernels else common)
         kernels.add(family)
         shared = kernel.shared(site)

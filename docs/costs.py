@@ -1,6 +1,7 @@
 """Fit the tables of ``aot/costs.py`` to layers measured on emulated boards: ``make costs``.
 
-All models of ``make bench`` are compiled for boards and goals, where there is a choice also with the next best kernels.
+All models of ``make bench`` are compiled for boards and goals, where there is a choice also with the next best kernels;
+some of them also in other formats than int8, and in formats that change from layer to layer.
 Each layer's instructions are counted, and for each kernel the prices of its kinds of work are found by least squares of
 the relative error, near the old ones where the layers do not tell. ``--refit`` takes what was measured last.
 """
@@ -12,8 +13,9 @@ import json
 import multiprocessing
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,10 @@ from aot import costs, emulate
 from aot.compiler import Net
 from aot.emit import emit
 from aot.kernels import KERNELS, runner_up
+from aot.kernels.base import Kernel, SpecialKernel
 from aot.plan import plan
 from aot.program import Program, lower, sameness
+from aot.recipe import Formats, Recipe
 from aot.targets import OPTIMIZE_FLAGS, TARGETS
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +43,12 @@ STIFFNESS = 1e-3
 LEAST = 0.2
 #: Bytes of code of the run function, and of each call in it.
 START, CALL = 60, 14
+#: What is measured in other formats than int8; of whole networks in float, only small ones.
+OTHERS = ("int4", "int16", "int16x8", "float32")
+IN_OTHERS, LARGE = ("digits_cnn", "kws01_dscnn", "ic01_resnet8"), "ic01_resnet8"
+#: Formats of one layer after the other, so that every conversion comes up.
+IN_TURN = (Formats(), Formats("s16", "s8"), Formats("f32", "f32"), Formats("s8", "s4"), Formats("f32", "f32"),
+           Formats("s16", "s4"))
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 #: Instruction set and goal -> kernel -> bytes of code, as in costs.py.
 Code = dict[str, dict[str, tuple[int, int, int]]]
@@ -80,15 +90,26 @@ def measure(jobs: int) -> list[dict[str, Any]]:
 
 
 def _measure(run: Run) -> list[dict[str, Any]]:
-    net = aot.compile(run.file, data=str(run.calib), target="c99", name=run.model, optimize="speed")
     found = []
-    for target in TARGETS_MEASURED:
-        for goal in OPTIMIZE_FLAGS:
-            found.append(_program(net, target, goal))
-            if "dsp" in TARGETS[target].isa.features:
-                found.append(_program(net, target, goal, second=True))
-            print(f"{run.model:<24}{target:<12}{goal:<10}{found[-1]['code']:>8} bytes of code", flush=True)
+    for net in _nets(run):
+        for target in TARGETS_MEASURED:
+            for goal in OPTIMIZE_FLAGS:
+                found.append(_program(net, target, goal))
+                if "dsp" in TARGETS[target].isa.features:
+                    found.append(_program(net, target, goal, second=True))
+                print(f"{run.model:<24}{target:<12}{goal:<10}{found[-1]['code']:>8} bytes of code", flush=True)
     return found
+
+
+def _nets(run: Run) -> Iterator[Net]:
+    """The model in all formats in which it is measured."""
+    def made(**options: Any) -> Net:
+        return aot.compile(run.file, data=str(run.calib), target="c99", name=run.model, optimize="speed", **options)
+    yield (net := made())
+    if run.model in IN_OTHERS:
+        yield from (made(precision=p) for p in OTHERS if (p, run.model) != ("float32", LARGE))
+        names = [n.output for n in net.float_graph.nodes]
+        yield made(recipe=Recipe(layers=dict(zip(names, cycle(IN_TURN), strict=False))))
 
 
 def _program(net: Net, target: str, goal: str, second: bool = False) -> dict[str, Any]:
@@ -106,21 +127,27 @@ def _program(net: Net, target: str, goal: str, second: bool = False) -> dict[str
     files = emit(net.graph, program, arena, processor, net.name, goal, net.golden, {})
     job = emulate.Job(net.name, files, net.graph, tuple(s.function for s in program.steps), (net.golden[0][0],))
     ran = emulate.emulate([job], processor, goal)
-    layers = [{"kernel": s.kernel.name, "isa": processor.isa.name, "model": net.name, "goal": goal,
+    layers = [{"kernel": s.kernel.priced(s.site), "isa": processor.isa.name, "model": net.name, "goal": goal,
                "work": dict(s.kernel.work(s.site)), "instructions": count}
-              for s, count in zip(program.steps, ran.samples[0][0].layers, strict=True)]
+              for s, count in zip(program.steps, ran.samples[0][0].layers, strict=True) if _counts(s.kernel)]
     return {"model": net.name, "target": target, "isa": processor.isa.name, "goal": goal, "code": ran.code,
             "layers": layers, **_code(program, ran.functions)}
+
+
+def _counts(kernel: Kernel) -> bool:
+    """Whether it is priced by its work; a few kernels know their instructions."""
+    return not isinstance(kernel, SpecialKernel) or type(kernel).work is not SpecialKernel.work
 
 
 def _code(program: Program, sizes: Mapping[str, int]) -> dict[str, Any]:
     """Calls, and bytes of the layers' own and of shared functions, by kernel."""
     own, shared = defaultdict(list), defaultdict(dict)
     for step in program.functions:
-        own[step.kernel.name].append(sum(n for name, n in sizes.items() if name.split(".")[0] == step.function))
+        nbytes = sum(n for name, n in sizes.items() if name.split(".")[0] == step.function)
+        own[step.kernel.priced(step.site)].append(nbytes)
         function = step.kernel.shared(step.site)
         if function is not None:
-            shared[step.kernel.name][function.name] = sizes.get(function.name, 0)
+            shared[step.kernel.priced(step.site)][function.name] = sizes.get(function.name, 0)
     return {"calls": len(program.steps), "own": own, "shared": {k: list(v.values()) for k, v in shared.items()}}
 
 

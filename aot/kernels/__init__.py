@@ -45,7 +45,8 @@ class Candidate:
 
 def judge(kernel: Kernel, site: Site) -> Candidate:
     """What a kernel would cost there. Of code that layers share, this one pays as if there were some."""
-    instructions, (common, own, shape) = kernel.instructions(site), costs.code(kernel.name, site.isa.name, site.goal)
+    instructions = kernel.instructions(site)
+    common, own, shape = costs.code(kernel.priced(site), site.isa.name, site.goal)
     constants = sum(data.nbytes for data in kernel.constants(site).values())
     known = kernel.flash(site) - constants if isinstance(kernel, SpecialKernel) else 0
     code = own + (common + (0 if kernel.shared(site) is None else shape)) // SHARED_BY[site.goal]

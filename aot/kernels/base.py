@@ -54,6 +54,9 @@ class Kernel(Protocol):
     def work(self, site: Site) -> Work:
         """What it does in one inference, how often, for an estimate of its instructions."""
 
+    def priced(self, site: Site) -> str:
+        """Under which name ``costs.py`` has its prices and bytes of code."""
+
     def instructions(self, site: Site) -> float:
         """Estimate of the instructions executed in one inference."""
 
@@ -102,6 +105,9 @@ class SpecialKernel:
     def work(self, site: Site) -> Work:
         """What it does in one inference, how often; ``costs.py`` has the instructions for each kind."""
         raise AssertionError(f"{self.name} does not say what it does")
+
+    def priced(self, site: Site) -> str:
+        return self.name
 
     def instructions(self, site: Site) -> float:
         """Estimate of the instructions executed in one inference."""

@@ -35,11 +35,11 @@ class DspConv2d(SpecialKernel):
         dims = op.dims(site)
         out_c, depth = dims["GROUP_OUT_C"], w.type.size // w.type.shape[0]
         n, pairs = dsp_matrix.blocks(depth), -(-out_c // 2)
-        del dims["PADDED_DEPTH"]
+        dims.pop("PADDED_DEPTH", None)
         return dims | {"PAIRS": pairs, "BLOCKS": n, "GROUP_WORDS": pairs * (4 + 2 * n)}
 
     def constants(self, site: Site) -> dict[str, Array]:
-        return {"stream": stream(site, _order(site))}
+        return {"stream": stream(site, order(site))}
 
     def work(self, site: Site) -> Work:
         dims = self.dims(site)
@@ -69,7 +69,7 @@ def stream(site: Site, elements: Array | None = None) -> Array:
     return dsp_matrix.pack(rows[order], op.bias(site)[order], op.multipliers(site).m[order], 2)
 
 
-def _order(site: Site) -> Array:
+def order(site: Site) -> Array:
     """Elements of a window as ``aot_matrix_window`` takes them: of each row in fours, then what is left of all rows."""
     _, height, width, channels = site.inputs[1].type.shape
     elements = np.arange(height * width * channels).reshape(height, width * channels)
