@@ -13,13 +13,11 @@ from aot import costs
 from aot.errors import AotError
 from aot.ir import Graph
 from aot.kernels import Candidate, choose, judge
-from aot.kernels.base import Kernel
+from aot.kernels.base import Kernel, SpecialKernel
 from aot.ops.base import Site
 from aot.program import Program, lower, sameness
+from aot.recipe import GOALS
 from aot.targets import Isa
-
-#: From fast to small.
-GOALS = ("speed", "balanced", "size")
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,15 @@ def code_bytes(uses: Iterable[tuple[Kernel, Site]], calls: int, isa: str, goal: 
         shared = kernel.shared(site)
         if shared is not None and shared.name not in shapes:
             shapes.add(shared.name)
-            total += shape
+            total += shared_code(kernel, site, shape)
     return total
+
+
+def shared_code(kernel: Kernel, site: Site, usual: int) -> int:
+    """Bytes of the code that a kernel shares with others of one shape: the usual, unless the site tells."""
+    if not isinstance(kernel, SpecialKernel):
+        return usual
+    return kernel.flash(site) - sum(d.nbytes for d in kernel.constants(site).values()) or usual
 
 
 def program_flash(program: Program, goal: str) -> Flash:
@@ -101,7 +106,8 @@ def fitted(graph: Graph, isa: Isa, goal: str, budget: int) -> tuple[Graph, str]:
         raise refusal(min((made.flash for made, _, _ in found), key=lambda f: f.total), budget)
     made, layers, whole = min(fitting, key=lambda f: f[0].instructions)
     goals = {o: layer.options[k][0] for layer, k in zip(layers, made.picks, strict=True) for o in layer.outputs}
-    nodes = tuple(replace(n, goal=g) if (g := goals.get(n.output, whole)) != whole else n for n in graph.nodes)
+    nodes = tuple(replace(n, goal=g) if (g := goals.get(n.output, whole)) != whole or n.goal else n
+                  for n in graph.nodes)
     return replace(graph, nodes=nodes), whole
 
 
@@ -121,7 +127,8 @@ def _layers(graph: Graph, isa: Isa, goal: str) -> list[_Layer]:
     layers = []
     for step in program.functions:
         options: dict[object, tuple[str, Site, Candidate]] = {}
-        for smaller in GOALS[GOALS.index(goal):]:
+        fixed = step.site.node.goal  # by a recipe
+        for smaller in (fixed,) if fixed else GOALS[GOALS.index(goal):]:
             site = replace(step.site, goal=smaller)
             made = judge(choose(site), site)
             options.setdefault((made.kernel.name, made.constants), (smaller, site, made))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -12,22 +12,26 @@ from aot.interpret import site
 from aot.ir import Array, Graph, Node, Quant, TensorType, Value
 from aot.numerics import LIMITS
 from aot.observe import Comparison
-from aot.ops.base import Op, WeightForm, affine, quantize_activation
+from aot.ops.base import Moments, Op, WeightForm, affine, quantize_activation
 from aot.ops.concat import Concat
 from aot.ops.quantize import Quantize
 from aot.reach import narrowed, reaches, widened
 from aot.recipe import Recipe
 
+#: Called with a linear node, its inputs as they are quantized, its output, and the moments its weights are rounded by.
+Trial = Callable[[Node, tuple[Value, ...], Value, Moments | None], None]
 #: How many scales weights have: one for each output channel, or one in all.
 WEIGHTS = ("per-channel", "per-tensor")
 
 
 def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0],
-             samples: Sequence[Mapping[str, Array]] = (), recipe: Recipe | None = None) -> Graph:
+             samples: Sequence[Mapping[str, Array]] = (), recipe: Recipe | None = None,
+             trial: Trial | None = None) -> Graph:
     """The graph in the recipe's formats (default: int8), with int32 biases. Proves that no accumulator can overflow.
 
     ``weights`` is one of :data:`WEIGHTS`. ``samples`` (inputs by name) go through both graphs, layer by layer: they
-    tell how to round weights, and what the layers before have shifted.
+    tell how to round weights, and what the layers before have shifted. ``trial`` sees each linear node before its
+    weights are rounded, to try something else.
     """
     recipe = recipe or Recipe()
     if unknown := sorted(set(recipe.layers) - {n.output for n in graph.nodes} - set(graph.inputs)):
@@ -89,6 +93,8 @@ def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0],
                 kind = replace(kind, limits=None if limits == LIMITS[format] else limits)
             out = Value(node.output, kind)
             moments = comparison.moments(graph, node, inputs[0]) if node.op.linear else None
+            if trial is not None and node.op.linear:
+                trial(node, inputs, out, moments)
             constants = node.op.quantize_constants(inputs, out,
                                                    WeightForm(weights == WEIGHTS[0], moments, formats.weights))
         except AotError as error:

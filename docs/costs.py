@@ -1,4 +1,4 @@
-"""Fit the tables of ``aot/costs.py`` to layers measured on emulated boards: ``make costs``.
+"""Fit the tables of ``aot/prices`` to layers measured on emulated boards: ``make costs``.
 
 All models of ``make bench`` are compiled for boards and goals, where there is a choice also with the next best kernels;
 some of them also in other formats than int8, and in formats that change from layer to layer.
@@ -37,7 +37,6 @@ from aot.targets import OPTIMIZE_FLAGS, TARGETS
 ROOT = Path(__file__).parents[1]
 MEASURED = ROOT / "build" / "costs.json"
 TARGETS_MEASURED = ("cortex-m0", "cortex-m3", "cortex-m4", "cortex-m55", "rv32imc")
-MARK = "# --- fitted "
 #: How strongly prices stay near the old ones, against relative errors; and the share of those which is left at least.
 STIFFNESS = 1e-3
 LEAST = 0.2
@@ -57,7 +56,7 @@ SPECIAL = {kernel.name for kernel in KERNELS}
 
 def main(words: Sequence[str] | None = None) -> int:
     """Measure or read, fit, write the two files; the answer is the exit status."""
-    parser = argparse.ArgumentParser(description="Fit aot/costs.py to layers measured on emulated boards.")
+    parser = argparse.ArgumentParser(description="Fit aot/prices to layers measured on emulated boards.")
     parser.add_argument("--refit", action="store_true", help="take what was measured last")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
     options = parser.parse_args(words)
@@ -68,13 +67,8 @@ def main(words: Sequence[str] | None = None) -> int:
     layers = [layer for program in programs for layer in program["layers"]]
     prices = fit(layers)
     code = fit_code(programs)
-    file = ROOT / "aot" / "costs.py"
-    before, _, rest = file.read_text(encoding="utf-8").partition(MARK)
-    _, _, after = rest.partition(MARK)
-    line = MARK + "-" * (118 - len(MARK))
-    tail = after.split("\n", 1)[1]
-    text = tables(prices, code) + margins(programs, code)
-    file.write_text(f"{before}{line}\n{text}{line}\n{tail}", encoding="utf-8")
+    for name, text in files(prices, code, margins(programs, code)).items():
+        (ROOT / "aot" / "prices" / f"{name}.json").write_text(text, encoding="utf-8")
     (ROOT / "docs" / "costs.md").write_text(document(layers, programs, prices, code), encoding="utf-8")
     return 0
 
@@ -136,7 +130,7 @@ def _program(net: Net, target: str, goal: str, second: bool = False) -> dict[str
 
 def _counts(kernel: Kernel) -> bool:
     """Whether it is priced by its work; a few kernels know their instructions."""
-    return not isinstance(kernel, SpecialKernel) or type(kernel).work is not SpecialKernel.work
+    return not isinstance(kernel, SpecialKernel) or type(kernel).instructions is SpecialKernel.instructions
 
 
 def _code(program: Program, sizes: Mapping[str, int]) -> dict[str, Any]:
@@ -226,40 +220,30 @@ def _means(programs: Iterable[Mapping[str, Any]], what: str) -> dict[str, float]
 
 # --- writing -----------------------------------------------------------------------------------------------------
 
-def tables(prices: Mapping[str, Mapping[str, float]], code: Code) -> str:
-    """The two tables as Python."""
-    lines = ["#: Kernel (plain ones: @ instruction set, goal) -> kind of work -> instructions.",
-             "INSTRUCTIONS: dict[str, dict[str, float]] = {"]
-    for name, row in prices.items():
-        lines += _wrapped(f'    "{name}": {{', [f'"{kind}": {price:g}' for kind, price in row.items()], "},")
-    lines += ["}", "",
-              "#: Instruction set, goal -> kernel -> bytes of code: what all its layers share, a layer's function, and",
-              '#: one for each shape. "": what every program has, and each call.',
-              "CODE: dict[str, dict[str, tuple[int, int, int]]] = {"]
-    for goal, rows in code.items():
-        lines += _wrapped(f'    "{goal}": {{', [f'"{name}": {row}' for name, row in rows.items()], "},")
-    return "\n".join([*lines, "}"]) + "\n"
+def files(prices: Mapping[str, Mapping[str, float]], code: Code, margin: Mapping[str, float]) -> dict[str, str]:
+    """The tables as JSON, by file: one for kernels that were made for something, and one for each instruction set."""
+    def part(isa: str) -> tuple[dict[str, Any], Code]:
+        return ({n: row for n, row in prices.items() if n.partition("@")[2].partition(",")[0] == isa},
+                {goal: rows for goal, rows in code.items() if goal.split(",")[0] == isa})
+    sets = {goal.split(",")[0] for goal in code} | {n.partition("@")[2].partition(",")[0] for n in prices} - {""}
+    return {"kernels": as_text(*part(""), margin)} | {isa: as_text(*part(isa), {}) for isa in sorted(sets)}
 
 
-def margins(programs: Iterable[Mapping[str, Any]], code: Code) -> str:
-    """By goal, by what share of the estimate the code of the worst network was larger; as Python."""
+def as_text(prices: Mapping[str, Mapping[str, float]], code: Code, margin: Mapping[str, float]) -> str:
+    """Tables as JSON, a line for each row."""
+    def table(rows: Mapping[str, object], indent: str) -> str:
+        return ",\n".join(f"{indent}{json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items())
+    parts = ",\n".join(f"  {json.dumps(goal)}: {{\n{table(rows, '    ')}\n  }}" for goal, rows in code.items())
+    return (f'{{\n"instructions": {{\n{table(prices, "  ")}\n}},\n"code": {{\n{parts}\n}},\n'
+            f'"margin": {json.dumps(margin)}\n}}\n')
+
+
+def margins(programs: Iterable[Mapping[str, Any]], code: Code) -> dict[str, float]:
+    """By goal, by what share of the estimate the code of the worst network was larger."""
     worst = dict.fromkeys(OPTIMIZE_FLAGS, 0.0)
     for p in programs:
         worst[p["goal"]] = max(worst[p["goal"]], p["code"] / estimated_code(p, code) - 1)
-    text = ", ".join(f'"{goal}": {np.ceil(100 * share) / 100:.2f}' for goal, share in worst.items())
-    return ("\n#: Goal -> the largest share by which the code of a measured network exceeds its estimate.\n"
-            f"MARGIN = {{{text}}}\n")
-
-
-def _wrapped(head: str, words: Sequence[str], tail: str) -> list[str]:
-    lines, line = [], head
-    for i, word in enumerate(words):
-        word += tail if i == len(words) - 1 else ", "
-        if len(line) + len(word.rstrip()) > 118:
-            lines.append(line.rstrip())
-            line = "        "
-        line += word
-    return [*lines, line]
+    return {goal: float(np.ceil(100 * share) / 100) for goal, share in worst.items()}
 
 
 def estimated_code(program: Mapping[str, Any], code: Code) -> float:
@@ -276,7 +260,7 @@ def document(layers: Sequence[Mapping[str, Any]], programs: Sequence[Mapping[str
     groups: dict[str, list[float]] = defaultdict(list)
     for x in layers:
         guess = sum(prices[key(x)][k] * n for k, n in x["work"].items() if n)
-        groups[key(x)].append(guess / x["instructions"] - 1)
+        groups[key(x).split("@")[0]].append(guess / x["instructions"] - 1)
     networks: dict[tuple[str, str], list[float]] = defaultdict(list)
     for p in programs:
         took = sum(x["instructions"] for x in p["layers"])
@@ -292,7 +276,7 @@ def document(layers: Sequence[Mapping[str, Any]], programs: Sequence[Mapping[str
     head = ["| {} | {} | mean error | least | most |", "|---|---|---|---|---|"]
     lines = ["# How good the estimates are", "",
              "The compiler chooses kernels, strips and memory by estimates: the counts in each kernel's `work`, times",
-             "the prices in [aot/costs.py](../aot/costs.py). `make costs` fits them to layers measured on emulated",
+             "the prices in [aot/prices](../aot/prices). `make costs` fits them to layers measured on emulated",
              "boards and writes this page: relative errors of the estimates over the models of `make bench`,",
              f"{len(layers)} layers of {len(programs)} programs.", "",
              "## Layers", "", head[0].format("kernel", "layers"), head[1],
