@@ -15,62 +15,73 @@ from aot.recipe import Formats
 
 #: Changes of layers: index of the layer, of its option.
 Move = tuple[tuple[int, int], ...]
-#: Below this share of the limit, what a change loses does not count against it; it must save this share of all.
+#: Shares of limits that are used do not count against a change below this; it must save this share of all.
 SLIGHT, WORTH = 0.02, 1e-6
 MOST_STEPS = 1000
 
 
+@dataclass(frozen=True)
+class Stage:
+    """What is cheap: instructions, and ``price`` of them for a byte of flash; and ceilings of both."""
+
+    price: float
+    flash: float = np.inf
+    instructions: float = np.inf
+
+
 @dataclass(frozen=True, eq=False)
 class Descent:
-    """What to search: the cheapest choice by instructions and ``price`` instructions a byte of flash.
+    """What to search: the cheapest choice, from 8 bits on through one stage after the other.
 
     It may lose ``limit`` points, by the ``judge``: ``whole`` is the change of outputs that 8 bits make, ``shifts``
-    what formats of single layers add to it. ``flash`` and ``instructions`` are ceilings.
+    what formats of single layers add to it.
     """
 
     space: Space
     judge: Judge
     whole: Array
     shifts: Mapping[str, Mapping[Formats, Array]]
-    start: Formats
-    price: float
+    stages: tuple[Stage, ...]
     limit: float
-    flash: float
-    instructions: float
 
 
 @dataclass(frozen=True)
 class _State:
-    """How far beyond the limits, what it costs, and what it loses."""
+    """How far beyond the limits, what it costs, what it loses, and the share of each limit that it uses."""
 
     excess: float
     value: float
     loss: float
+    used: tuple[float, ...]
 
 
 class _Walker:
     """A choice under change."""
 
     def __init__(self, job: Descent) -> None:
-        self.job = job
-        first = tuple(next((k for k, o in enumerate(options) if o.formats == job.start), 0)
-                      for options in job.space.options)
-        self.tally = Tally(job.space, first)
+        self.job, self.stage = job, job.stages[0]
+        self.tally = Tally(job.space, (0,) * len(job.space.layers))
         none = np.zeros_like(job.whole)
         self._shifts = [[job.shifts.get(name, {}).get(o.formats, none) for o in options]
                         for name, options in zip(job.space.layers, job.space.options, strict=True)]
-        self._changes = job.whole + sum((s[k] for s, k in zip(self._shifts, first, strict=True)), none)
+        self._changes = job.whole
+        self.now = self._state(self._changes, np.inf)
+
+    def enter(self, stage: Stage) -> None:
+        """From now on, this is what counts."""
+        self.stage = stage
         self.now = self._state(self._changes, np.inf)
 
     def _state(self, changes: Array, worth: float) -> _State:
         """The loss is only found out where the value is below what would be worth it."""
-        job, cost = self.job, self.tally.cost
-        value = cost.instructions + job.price * cost.flash
-        over = _over(cost.flash, job.flash) + _over(cost.instructions, job.instructions)
+        stage, cost = self.stage, self.tally.cost
+        value = cost.instructions + stage.price * cost.flash
+        over = _over(cost.flash, stage.flash) + _over(cost.instructions, stage.instructions)
         if value >= worth:
-            return _State(np.inf, value, np.inf)
-        loss = job.judge.loss(changes).points
-        return _State(over + _over(loss, job.limit), value, loss)
+            return _State(np.inf, value, np.inf, ())
+        loss = self.job.judge.loss(changes).points
+        used = (cost.flash / stage.flash, cost.instructions / stage.instructions, loss / self.job.limit)
+        return _State(over + _over(loss, self.job.limit), value, loss, used)
 
     def tried(self, move: Move, worth: float = np.inf) -> _State:
         """What it would be after the move."""
@@ -122,11 +133,13 @@ class _Walker:
 def descend(job: Descent) -> tuple[tuple[int, ...], float]:
     """The option of each layer, and what that loses by prediction."""
     walker = _Walker(job)
-    for _ in range(MOST_STEPS):
-        move = _mending(walker) if walker.now.excess > 0 else _saving(walker)
-        if move is None:
-            break
-        walker.take(move)
+    for stage in job.stages:
+        walker.enter(stage)
+        for _ in range(MOST_STEPS):
+            move = _mending(walker) if walker.now.excess > 0 else _saving(walker)
+            if move is None:
+                break
+            walker.take(move)
     return tuple(walker.tally.picks), walker.now.loss
 
 
@@ -144,7 +157,7 @@ def _mending(walker: _Walker) -> Move | None:
 
 
 def _saving(walker: _Walker) -> Move | None:
-    """Of the moves within the limits, the one that saves most for what it loses; None if none saves anything."""
+    """Of the moves within the limits, the one that saves most for what it uses of them; None if none saves anything."""
     for moves in (walker.singles(), walker.tails(), walker.exchanges()):
         best: tuple[float, Move] | None = None
         worth = walker.now.value * (1 - WORTH)
@@ -152,8 +165,8 @@ def _saving(walker: _Walker) -> Move | None:
             found = walker.tried(move, worth)
             if found.excess > 0 or found.value >= worth:
                 continue
-            lost = max(found.loss - walker.now.loss, 0.0) / walker.job.limit
-            score = (walker.now.value - found.value) / (lost + SLIGHT)
+            more = sum(max(b - a, 0.0) for a, b in zip(walker.now.used, found.used, strict=True))
+            score = (walker.now.value - found.value) / (more + SLIGHT)
             if best is None or score > best[0]:
                 best = (score, move)
         if best is not None:

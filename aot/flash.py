@@ -52,9 +52,7 @@ def code_bytes(uses: Iterable[tuple[Kernel, Site]], calls: int, isa: str, goal: 
 
 def shared_code(kernel: Kernel, site: Site, usual: int) -> int:
     """Bytes of the code that a kernel shares with others of one shape: the usual, unless the site tells."""
-    if not isinstance(kernel, SpecialKernel):
-        return usual
-    return kernel.flash(site) - sum(d.nbytes for d in kernel.constants(site).values()) or usual
+    return kernel.code(site) or usual if isinstance(kernel, SpecialKernel) else usual
 
 
 def program_flash(program: Program, goal: str) -> Flash:

@@ -152,7 +152,8 @@ def space(prepared: Prepared, isa: Isa, goal: str) -> Space:
             for other in (goal, *(g for g in GOALS if g != goal)):
                 option = _option(replace(where, goal=other), formats, goal)
                 if formats.weights != "s4" or option.constants < min(o.constants for o in found[node.output].values()):
-                    found[node.output].setdefault((formats, option.kernel, option.constants), option)
+                    found[node.output].setdefault(
+                        (formats, option.kernel, option.constants, round(option.instructions)), option)
     run_time = {*graph.inputs, *found}
     inputs = tuple(tuple(dict.fromkeys(i for i in n.inputs if i in run_time)) for n in graph.nodes)
     formats_used = sorted({f.activations for f in wide})

@@ -14,7 +14,7 @@ import numpy as np
 
 from aot.batch import Batch
 from aot.data import Samples
-from aot.descent import Descent, descend
+from aot.descent import Descent, Stage, descend
 from aot.errors import AotError
 from aot.flash import program_flash
 from aot.front import Front, Point, Row, summary
@@ -23,7 +23,7 @@ from aot.kernels import PRICE, PRICE_OF_MEMORY
 from aot.names import comment
 from aot.options import Space, space
 from aot.prepare import Prepared
-from aot.recipe import PRECISIONS, Formats, Recipe
+from aot.recipe import PRECISIONS, Recipe
 from aot.sensitivity import Court, Shifts, court, shifts
 from aot.strips import within
 from aot.targets import Target
@@ -34,7 +34,7 @@ PRICES = (0.0, 3.0, 30.0, 300.0, 1e6)
 #: Parts of the bound that are tried: choices which lose less are on the front too.
 PARTS = (1.0, 0.5)
 #: Estimates of a choice that shall beat 8 bits everywhere stay below this share of theirs.
-BELOW = 0.985
+BELOW = 0.995
 #: So often the limit is made stricter, and by how much more than what was exceeded.
 ROUNDS, STRICTER = 3, 0.9
 #: The same formats everywhere, for comparison.
@@ -112,13 +112,16 @@ def _jobs(case: Court, made: Space, whole: Array, alone: Shifts, goal: str, boun
           plain: Point) -> list[Descent]:
     """Descents for the goal's price, also below what 8 bits cost, and for others."""
     own = PRICE[goal] * made.isa.pace
-    most = (float(bounds.flash or np.inf), float(bounds.instructions or np.inf))
-    below = (min(most[0], BELOW * plain.flash), min(most[1], BELOW * plain.instructions))
+    flash, instructions = float(bounds.flash or np.inf), float(bounds.instructions or np.inf)
+    less, fewer = min(flash, BELOW * plain.flash), min(instructions, BELOW * plain.instructions)
+    # both at once are found step by step: what saves flash first, then what some of it or all can be spent on
+    small, both = Stage(max(own, PRICES[-2])), Stage(own, less, fewer)
+    below = ((small, both), (small, Stage(0.0, less), both))
 
-    def job(price: float, part: float, ceilings: tuple[float, float]) -> Descent:
-        return Descent(made, case.judge, whole, alone, Formats(), price, part * bounds.max_loss, *ceilings)
-    first = [job(own, part, ceilings) for ceilings in (below, most) for part in PARTS]
-    return [*first, *(job(price, 1.0, most) for price in PRICES if price != own)]
+    def job(part: float, *stages: Stage) -> Descent:
+        return Descent(made, case.judge, whole, alone, stages, part * bounds.max_loss)
+    return [job(part, *stages) for stages in (*below, (Stage(own, flash, instructions),)) for part in PARTS] + [
+        job(1.0, Stage(price, flash, instructions)) for price in PRICES if price != own]
 
 
 def _attempted(job: _Attempt) -> Point | None:

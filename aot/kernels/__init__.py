@@ -48,7 +48,7 @@ def judge(kernel: Kernel, site: Site) -> Candidate:
     instructions = kernel.instructions(site)
     common, own, shape = costs.code(kernel.priced(site), site.isa.name, site.goal)
     constants = sum(data.nbytes for data in kernel.constants(site).values())
-    known = kernel.flash(site) - constants if isinstance(kernel, SpecialKernel) else 0
+    known = kernel.code(site) if isinstance(kernel, SpecialKernel) else 0
     code = own + (common + (0 if known or kernel.shared(site) is None else shape)) // SHARED_BY[site.goal] + known
     price = PRICE[site.goal] * site.isa.pace
     return Candidate(kernel, instructions, constants, code, instructions + price * (constants + code))

@@ -132,9 +132,9 @@ class SpecialKernel:
     def shared(self, site: Site) -> SharedFunction | None:
         return None
 
-    def flash(self, site: Site) -> int:
-        """Bytes of constants, and of code where that is known from the site."""
-        return sum(data.nbytes for data in self.constants(site).values())
+    def code(self, site: Site) -> int:
+        """Bytes of code which layers of one shape share, where that is known from the site; else 0."""
+        return 0
 
     def variant(self, site: Site) -> str:
         """Layers with another one have functions of their own, also where layers of the kernel share some."""
