@@ -19,8 +19,10 @@ from aot.errors import AotError, Problem
 from aot.front import Front
 from aot.interpret import run_float, run_quantized
 from aot.ir import FORMATS, Array, Graph
+from aot.kernels import KERNELS
 from aot.names import title
 from aot.numerics import LIMITS, real, stored
+from aot.ops import OPS
 from aot.oracle import Oracle
 from aot.pareto import Bounds
 from aot.pareto import search as search_front
@@ -174,6 +176,8 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     chosen = _options(options)
     if recipe is None and config is not None:
         recipe = read_config(config)
+    if recipe is not None:
+        _known_kernels(recipe)
     auto = recipe is None and chosen.precision == "auto"
     given = recipe
     recipe = recipe or PRECISIONS["int8" if auto else chosen.precision]
@@ -270,6 +274,14 @@ def _search(start: _Start, chosen: Options, processor: Target, judge: sample_dat
     with workers(processes, cluster) as apply:
         return search_front(start.prepared, samples, title(start.title), processor, chosen.optimize, bounds, apply,
                             judge is None, progress or (lambda stage, done, total: None))
+
+
+def _known_kernels(recipe: Recipe) -> None:
+    """Refuse names of kernels that there are not."""
+    known = {k.name for k in KERNELS} | {op.name for op in OPS}
+    if unknown := sorted(set(recipe.kernels.values()) - known):
+        raise AotError(f"there is no kernel {', '.join(map(repr, unknown))}",
+                       "the report of a compilation names those of all layers; without one, the layer's goal decides")
 
 
 def _budgets(report: Report, chosen: Options) -> None:

@@ -2,7 +2,8 @@
 
 Answers that change are rare, so to count them says little. For each sample, the float network says by how much its
 answer leads the runner-up, and rounding by how much that lead changes. An answer changes where the change is larger
-than the lead; how likely that is follows from the changes of all samples with a lead much like it.
+than the lead; how likely that is follows from the changes of all samples with a lead much like it. Small leads are
+few as well: they are taken to be spread evenly, up to the largest of the smallest quarter.
 """
 
 from __future__ import annotations
@@ -82,9 +83,16 @@ class Judge:
         self._lead = self.exact[self._rows, self._best] - self.exact[self._rows, self._second]
         count = min(len(self.measured), max(int(ALIKE * len(self.measured)), FEWEST_ALIKE))
         distance = np.abs(self._lead[:, None] - self._lead[self.measured])
-        self._alike = np.argsort(distance, axis=1, kind="stable")[:, :count]
         probable = _softmax(self.exact / self._temperature())
-        self._gap = probable[self._rows, self._best] - probable[self._rows, self._second]
+        gap = probable[self._rows, self._best] - probable[self._rows, self._second]
+        order = np.argsort(self._lead, kind="stable")
+        low, high = np.split(order, [max(int(ALIKE * len(exact)), min(FEWEST_ALIKE, len(exact)))])
+        self._share, self._edge = len(low) / len(exact), max(float(self._lead[low].max()), 1e-30)
+        self._low_gap = 2 * float(gap[low].mean())  # at the edge, if it grows from 0 on
+        middle = np.abs(self._lead[self.measured] - self._edge / 2)
+        self._low_alike = np.argsort(middle, kind="stable")[:count]
+        self._high_lead, self._high_gap = self._lead[high], gap[high]
+        self._high_alike = np.argsort(distance[high], axis=1, kind="stable")[:, :count]
 
     def _temperature(self) -> float:
         """That makes the labels most likely; 1 without labels."""
@@ -114,10 +122,14 @@ class Judge:
             expected = sqrt(float(each.mean()))
             spread = float(each.std()) / sqrt(len(each)) / (2 * max(expected, 1e-30))
             return Loss(100 * (expected + DEVIATIONS * spread), 100 * expected)
-        likely = (self._lead[:, None] + changes[self._alike] < 0).mean(axis=1)
-        lost, changed = likely * self._gap, float(likely.mean())
-        expected = float(lost.mean())
-        spread = sqrt(float(lost.var()) / len(lost) + changed / TEST)
+        # the part of leads from 0 to the edge that each change overcomes
+        part = np.clip(-changes[self._low_alike], 0.0, self._edge) / self._edge
+        likely = (self._high_lead[:, None] + changes[self._high_alike] < 0).mean(axis=1)
+        low, rest = self._low_gap * part ** 2 / 2, 1 / len(self.exact)
+        changed = self._share * float(part.mean()) + rest * float(likely.sum())
+        expected = self._share * float(low.mean()) + rest * float((likely * self._high_gap).sum())
+        doubt = self._share * float(low.std()) / sqrt(len(low))
+        spread = sqrt(doubt ** 2 + changed / TEST)
         return Loss(100 * (expected + DEVIATIONS * spread), 100 * expected, 100 * changed)
 
     def judged(self, outputs: Array) -> Loss:

@@ -11,7 +11,7 @@ from aot.errors import AotError
 from aot.flash import safe, shared_code
 from aot.interpret import site
 from aot.ir import Node, TensorType, Value
-from aot.kernels import choose, judge
+from aot.kernels import candidates, choose, judge
 from aot.numerics import LIMITS
 from aot.ops.base import Site, affine
 from aot.ops.quantize import Quantize
@@ -27,7 +27,8 @@ FORMATS = (Formats(), Formats("s8", "s4"), Formats("s16", "s8"), Formats("s16", 
 class Option:
     """A layer in formats, for a goal: ``instructions``, bytes of ``constants`` and of its ``own`` code.
 
-    ``parts`` is code which it shares with others: names, and bytes of each.
+    ``parts`` is code which it shares with others: names, and bytes of each. ``named``: the goal would choose another
+    kernel.
     """
 
     formats: Formats
@@ -37,6 +38,7 @@ class Option:
     constants: int
     own: int
     parts: tuple[tuple[str, int], ...]
+    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Space:
     def recipe(self, picks: tuple[int, ...]) -> Recipe:
         """The choice as a recipe, every layer by its name."""
         chosen = [(n, o[k]) for n, o, k in zip(self.layers, self.options, picks, strict=True)]
-        return Recipe(Formats(), {n: o.formats for n, o in chosen}, {n: o.goal for n, o in chosen})
+        return Recipe(Formats(), {n: o.formats for n, o in chosen}, {n: o.goal for n, o in chosen},
+                      {n: o.kernel for n, o in chosen if o.named})
 
 
 class Tally:
@@ -149,8 +152,7 @@ def space(prepared: Prepared, isa: Isa, goal: str) -> Space:
             if not node.op.linear and formats.weights in ("s4", "s16"):
                 continue  # without weights, it is the same as with those of 8 bits
             where = site(made, nodes[node.output], isa)
-            for other in (goal, *(g for g in GOALS if g != goal)):
-                option = _option(replace(where, goal=other), formats, goal)
+            for option in _options(where, formats, goal):
                 if formats.weights != "s4" or option.constants < min(o.constants for o in found[node.output].values()):
                     found[node.output].setdefault(
                         (formats, option.kernel, option.constants, round(option.instructions)), option)
@@ -162,6 +164,16 @@ def space(prepared: Prepared, isa: Isa, goal: str) -> Space:
     free = sum(n.op.view(tuple(graph.values[i].type for i in n.inputs)) is not None for n in graph.nodes)
     return Space(tuple(n.output for n in graph.nodes), tuple(tuple(o.values()) for o in found.values()), inputs,
                  converters, dict.fromkeys(graph.inputs, "s8"), len(graph.nodes) - free, isa, goal)
+
+
+def _options(where: Site, formats: Formats, whole: str) -> Iterator[Option]:
+    """What the goals choose, that of the whole network first; and other kernels that fit."""
+    chosen = [_option(replace(where, goal=goal), formats, whole) for goal in (whole, *(g for g in GOALS if g != whole))]
+    yield from chosen
+    for other in candidates(replace(where, goal=whole)):
+        if other.kernel.name not in {o.kernel for o in chosen}:
+            node = replace(where.node, kernel=other.kernel.name)
+            yield replace(_option(replace(where, node=node, goal=whole), formats, whole), named=True)
 
 
 def _option(where: Site, formats: Formats, whole: str) -> Option:

@@ -39,6 +39,8 @@ BELOW = 0.995
 ROUNDS, STRICTER = 3, 0.9
 #: The same formats everywhere, for comparison.
 REFERENCES = ("int8", "int4", "int16x8")
+#: And where nothing else loses little enough.
+LAST_RESORTS = ("int16", "float32")
 
 Tell = Callable[[str, int, int], None]
 
@@ -88,7 +90,7 @@ def search(prepared: Prepared, samples: Samples, name: str, target: Target, goal
             if point is not None:
                 known[r.key] = replace(point, name=n)
 
-    references = [(p, Recipe(layers=dict.fromkeys(made.layers, PRECISIONS[p].default))) for p in REFERENCES]
+    references = [(p, _everywhere(made, p)) for p in REFERENCES]
     attempt(references)
     plain = known[references[0][1].key]
     strict = 1.0
@@ -104,8 +106,16 @@ def search(prepared: Prepared, samples: Samples, name: str, target: Target, goal
         if beyond <= 1:
             break
         strict *= STRICTER / beyond
+    if not any(map(bounds.met, known.values())):
+        attempt([(p, _everywhere(made, p)) for p in LAST_RESORTS])
     return _front(case, made, whole, alone, name, target, goal, bounds, list(known.values()),
                   [known[r.key] for _, r in references if r.key in known])
+
+
+def _everywhere(made: Space, precision: str) -> Recipe:
+    """The same formats for all layers, and the inputs."""
+    formats = PRECISIONS[precision].default
+    return Recipe(formats, dict.fromkeys(made.layers, formats))
 
 
 def _jobs(case: Court, made: Space, whole: Array, alone: Shifts, goal: str, bounds: Bounds,
@@ -145,13 +155,15 @@ def _price(p: Point, goal: str, pace: float) -> float:
 def _front(case: Court, made: Space, whole: Array, alone: Shifts, name: str, target: Target, goal: str,
            bounds: Bounds, found: list[Point], references: list[Point]) -> Front:
     """The points which no other beats, and the one to take: the cheapest that is nowhere worse than 8 bits."""
-    kept = [p for p in found if not any(q.beats(p) for q in found)]
+    kept = [p for i, p in enumerate(found) if not any(q.beats(p) for q in found)
+            and not any(q.loss == p.loss and (q.instructions, q.flash) == (p.instructions, p.flash) for q in found[:i])]
     meeting = [p for p in found if bounds.met(p)]
     if not meeting:
         raise _refusal(min(found, key=lambda p: (max(p.loss.points, bounds.max_loss), p.flash)), bounds, case)
     plain = references[0]
     better = [p for p in meeting if p.flash <= plain.flash and p.instructions <= plain.instructions]
-    chosen = min(better or meeting, key=lambda p: (_price(p, goal, made.isa.pace), p.flash, p.loss.points))
+    chosen = min(better or [p for p in kept if bounds.met(p)] or meeting,
+                 key=lambda p: (_price(p, goal, made.isa.pace), p.flash, p.loss.points))
     return Front(name, target.name, goal, bounds.max_loss, case.judge.classes, len(case.judge.measured),
                  tuple(sorted(kept, key=lambda p: (p.flash, p.instructions))), tuple(references), chosen,
                  tuple(_rows(case, made, whole, alone, chosen)))
@@ -163,7 +175,9 @@ def _rows(case: Court, made: Space, whole: Array, alone: Shifts, chosen: Point) 
     for layer, options in zip(made.layers, made.options, strict=True):
         formats, goal = chosen.recipe.of(layer), chosen.recipe.goals.get(layer, made.goal)
         fitting = [o for o in options if o.formats == formats] or list(options)
-        option = next((o for o in fitting if o.goal == goal), fitting[0])
+        kernel = chosen.recipe.kernels.get(layer, "")
+        option = next((o for o in fitting if o.goal == goal and o.named == bool(kernel) and kernel in ("", o.kernel)),
+                      fitting[0])
         plain = options[0]
         shift = alone.get(layer, {}).get(formats)
         loss = 0.0 if shift is None else case.judge.loss(whole + shift).points - base

@@ -30,9 +30,14 @@ class Prepared:
                                             for n in self.narrow.ranges})
 
     def quantize(self, recipe: Recipe, learn: bool = True, trial: Trial | None = None) -> Graph:
-        """The graph in the recipe's formats, with its goals; ``learn``: weights rounded by what the samples show."""
+        """The graph in the recipe's formats, with its goals and kernels.
+
+        ``learn``: weights are rounded by what the samples show; ``trial``: see :func:`aot.quantize.quantize`.
+        """
         graph = quantize(self.graph, self.ranges(recipe), self.weights, self.samples if learn else (), recipe, trial)
-        return replace(graph, nodes=tuple(replace(n, goal=recipe.goals.get(n.output, n.goal)) for n in graph.nodes))
+        return replace(graph, nodes=tuple(
+            replace(n, goal=recipe.goals.get(n.output, ""), kernel=recipe.kernels.get(n.output, ""))
+            for n in graph.nodes))
 
 
 def prepare(graph: Graph, samples: Iterable[Mapping[str, Array]], calibration: str, weights: str,

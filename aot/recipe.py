@@ -34,12 +34,14 @@ class Recipe:
 
     A layer computes in the format of its output; where its inputs have another one, they are converted. Inputs of the
     model may be in ``layers`` too: there ``activations`` is the format in which they are given. ``goals`` says what
-    layers favour, by the same names: speed, balanced or size, where it is not what the whole network does.
+    layers favour, by the same names: speed, balanced or size, where it is not what the whole network does. ``kernels``
+    names kernels, which are taken where they fit.
     """
 
     default: Formats = Formats()
     layers: Mapping[str, Formats] = field(default_factory=dict)
     goals: Mapping[str, str] = field(default_factory=dict)
+    kernels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, goal in self.goals.items():
@@ -53,15 +55,17 @@ class Recipe:
     @property
     def key(self) -> object:
         """The same for recipes that say the same."""
-        return self.default, tuple(sorted(self.layers.items(), key=str)), tuple(sorted(self.goals.items()))
+        return self.default, tuple(sorted(self.layers.items(), key=str)), *(
+            tuple(sorted(words.items())) for words in (self.goals, self.kernels))
 
     def as_data(self) -> dict[str, Any]:
         """Tables of strings, as :func:`from_data` takes them."""
         def table(f: Formats) -> dict[str, str]:
             return {"activations": f.activations, "weights": f.weights}
         layers = {n: table(f) for n, f in self.layers.items()}
-        for name, goal in self.goals.items():
-            layers[name] = {**layers.get(name, {}), "goal": goal}
+        for key, words in (("goal", self.goals), ("kernel", self.kernels)):
+            for name, word in words.items():
+                layers[name] = {**layers.get(name, {}), key: word}
         return {"default": table(self.default), "layers": layers}
 
 
@@ -100,11 +104,12 @@ def from_data(data: Mapping[str, Any], where: str = "a recipe") -> Recipe:
             return otherwise
 
     default = formats(data.get("default", {}), "the default", ("activations", "weights"), Formats())
-    found = {str(n): formats(t, f"layer {n!r}", ("activations", "weights", "goal"), default) for n, t in layers.items()}
+    keys = ("activations", "weights", "goal", "kernel")
+    found = {str(n): formats(t, f"layer {n!r}", keys, default) for n, t in layers.items()}
     if problems:
         raise AotError(problems=tuple(problems))
-    goals = {str(n): str(t["goal"]) for n, t in layers.items() if "goal" in t}
-    return Recipe(default, {n: f for n, f in found.items() if set(layers[n]) - {"goal"}}, goals)
+    goals, kernels = ({str(n): str(t[key]) for n, t in layers.items() if key in t} for key in ("goal", "kernel"))
+    return Recipe(default, {n: f for n, f in found.items() if set(layers[n]) - {"goal", "kernel"}}, goals, kernels)
 
 
 #: ``--precision`` -> the recipe of a network with the same formats everywhere.

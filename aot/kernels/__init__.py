@@ -63,10 +63,12 @@ def candidates(site: Site) -> list[Candidate]:
 def choose(site: Site) -> Kernel:
     """The kernel for one use of an operator: the cheapest that was made for it, else the operator's own.
 
-    Cost is in instructions; a byte of constants or code weighs as many as the user's goal says.
+    Cost is in instructions; a byte of constants or code weighs as many as the user's goal says. A kernel that the node
+    names is taken where it fits.
     """
     found = candidates(site)
-    return found[0].kernel if found else site.node.op
+    named = [c for c in found if c.kernel.name == site.node.kernel] or found
+    return named[0].kernel if named and site.node.kernel != site.node.op.name else site.node.op
 
 
 def runner_up(site: Site, chosen: Kernel) -> Candidate | None:
