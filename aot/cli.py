@@ -161,7 +161,7 @@ def verify_command(
         result = verify_net(net, samples, tick)
     _write_json(json_file, result.as_json())
     if json_file != "-":
-        terminal.verification(result, str(precision))
+        terminal.verification(result, str(precision) if config is None else "config")
     if result.clipped > MANY_CLIPPED * result.inputs:
         warn(Problem(f"{100 * result.clipped / result.inputs:.1f} % of the evaluation data's elements leave the range "
                       "of the calibration data", "expected data of the same kind and in the same scale in both"))
@@ -203,6 +203,7 @@ def search_command(
     json_file: Json = None,
 ) -> None:
     """Show what --precision auto has to choose from: formats of layers, what they cost, and what they lose."""
+    _check_picture(picture)
     with progress("calibrating") as tick:
         front = aot.search(model, data, name=name, data_config=data_config, target=target, optimize=str(optimize),
                            calibration=str(calibration), weights=str(weights), ram=ram, flash=flash,
@@ -287,6 +288,7 @@ def _compile(model: str, data: str | None, data_config: str | None, target: str,
              precision: Precision, calibration: Method, weights: Scales, ram: int | None, flash: int | None,
              instructions: int | None, max_loss: float, config: str | None, judge: str | None, picture: str | None,
              jobs: int | None, cluster: str | None, quiet: bool = False) -> Net:
+    _check_picture(picture)
     with progress("calibrating") as tick:
         net = aot.compile(model, data, name=name, data_config=data_config, target=target, optimize=str(optimize),
                           precision=str(precision), calibration=str(calibration), weights=str(weights), ram=ram,
@@ -298,6 +300,11 @@ def _compile(model: str, data: str | None, data_config: str | None, target: str,
     if net.front is not None:
         _show(net.front, picture, quiet)
     return net
+
+
+def _check_picture(file: str | None) -> None:
+    if file is not None:
+        front_picture.check(Path(file).suffix)
 
 
 def _show(front: Front, picture: str | None, quiet: bool) -> None:

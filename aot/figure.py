@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from aot.errors import AotError
@@ -18,20 +19,23 @@ FORMATS = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None},
            "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
 
 
-def drawn(draw: Callable[[Axes], None], width: float, height: float, format: str, what: str) -> bytes:
-    """A figure of so many inches as a file of one of :data:`FORMATS`. Refused where matplotlib is not installed.
+def ready(format: str, what: str) -> None:
+    """Refuse what cannot be drawn: another format than those, or any where matplotlib is not installed.
 
-    ``what`` is what needs it.
+    ``what`` is what is to be drawn.
     """
     if format not in FORMATS:
         raise AotError(f"{what} cannot be written as {format or 'a file without suffix'!r}",
                        f"choose a name that ends in .{', .'.join(FORMATS)}")
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise AotError(f"{what} needs matplotlib, which is not installed", "pip install 'aot[html]', or use --json"
-                       ) from None
+    if find_spec("matplotlib") is None:
+        raise AotError(f"{what} needs matplotlib, which is not installed", "pip install 'aot[html]', or use --json")
+
+
+def drawn(draw: Callable[[Axes], None], width: float, height: float, format: str, what: str) -> bytes:
+    """A figure of so many inches, as a file of one of :data:`FORMATS`; see :func:`ready`."""
+    ready(format, what)
+    import matplotlib
+    from matplotlib.figure import Figure
     with matplotlib.rc_context({"svg.hashsalt": "aot", "svg.fonttype": "none", "font.size": 8}):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.subplots()

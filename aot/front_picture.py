@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from aot.errors import printable
-from aot.figure import BLUE, GREY, ORANGE, drawn
+from aot.figure import BLUE, GREY, ORANGE, drawn, ready
 from aot.front import Front, Point
 
 if TYPE_CHECKING:
@@ -14,11 +14,21 @@ if TYPE_CHECKING:
 
 #: Inches.
 WIDTH, HEIGHT = 7.5, 5.0
+WHAT = "the picture"
+
+
+def check(format: str) -> None:
+    """Refuse a picture that could not be drawn, before work is done for it."""
+    ready(_plain(format), WHAT)
 
 
 def draw(front: Front, format: str) -> bytes:
     """A file of that format (``svg``, ``png`` or ``pdf``). Refused where matplotlib is not installed."""
-    return drawn(partial(_draw, front=front), WIDTH, HEIGHT, format.removeprefix(".").lower(), "the picture")
+    return drawn(partial(_draw, front=front), WIDTH, HEIGHT, _plain(format), WHAT)
+
+
+def _plain(format: str) -> str:
+    return format.removeprefix(".").lower()
 
 
 def _draw(axes: Axes, front: Front) -> None:

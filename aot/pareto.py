@@ -14,7 +14,7 @@ import numpy as np
 
 from aot.batch import Batch
 from aot.data import Samples
-from aot.descent import Descent, Stage, descend
+from aot.descent import Descent, Stage, cost, descend
 from aot.errors import AotError
 from aot.flash import program_flash
 from aot.front import Front, Point, Row, summary
@@ -122,8 +122,13 @@ def _jobs(case: Court, made: Space, whole: Array, alone: Shifts, goal: str, boun
           plain: Point) -> list[Descent]:
     """Descents for the goal's price, also below what 8 bits cost, and for others."""
     own = PRICE[goal] * made.isa.pace
-    flash, instructions = float(bounds.flash or np.inf), float(bounds.instructions or np.inf)
-    less, fewer = min(flash, BELOW * plain.flash), min(instructions, BELOW * plain.instructions)
+    # what the arrangement for the target adds to the sums over layers, such as strips
+    free = cost(made, (0,) * len(made.layers))
+    more_flash, more_instructions = plain.flash - free.flash, plain.instructions - free.instructions
+    flash = np.inf if bounds.flash is None else bounds.flash - more_flash
+    instructions = np.inf if bounds.instructions is None else bounds.instructions - more_instructions
+    less = min(flash, BELOW * plain.flash - more_flash)
+    fewer = min(instructions, BELOW * plain.instructions - more_instructions)
     # both at once are found step by step: what saves flash first, then what some of it or all can be spent on
     small, both = Stage(max(own, PRICES[-2])), Stage(own, less, fewer)
     below = ((small, both), (small, Stage(0.0, less), both))
