@@ -16,13 +16,15 @@ from road import cnn, draws, need_package
 
 import aot
 from aot import front_picture
-from aot.batch import Batch
+from aot.batch import Batch, stack
 from aot.config import as_toml, read
 from aot.data import load
 from aot.descent import Descent, Stage, descend
 from aot.front import Front
+from aot.interpret import walk_quantized
 from aot.ir import Array
-from aot.judge import Judge
+from aot.judge import Judge, decisive
+from aot.numerics import real, stored
 from aot.options import Space, Tally, space
 from aot.passes import run_passes
 from aot.prepare import Prepared, prepare
@@ -167,6 +169,24 @@ def test_single_shifts_add_up_to_the_whole() -> None:
         found = case.judge.changes(case.outputs(Batch(graph, prepared().quantize(recipe))))
         predicted = whole + sum(alone[n][Formats("s8", "s4")] for n in few)
         assert np.std(predicted) == pytest.approx(np.std(found), rel=0.4)
+
+
+def test_batches_round_what_is_converted() -> None:
+    """Values in 16 bits that an 8-bit layer reads are rounded on the way, for that layer alone."""
+    graph = prepared().graph
+    fine = [n.output for n in graph.nodes if n.op.name in ("add", "conv2d", "mul")]
+    quantized = prepared().quantize(Recipe(layers=dict.fromkeys(fine, Formats("s16", "s8"))))
+    x = {n: a[:8] for n, a in draws(cnn(), 8, seed=3).items()}
+    batch = Batch(graph, quantized)
+    samples = [{n: a[i] for n, a in x.items()} for i in range(8)]
+    found = batch.run(stack(samples), True, True)
+    assert any(n.op.name == "quantize" for n in quantized.nodes)
+    value = decisive(graph)
+    kind = quantized.values[value].type
+    for i, one in enumerate(samples):
+        inputs = {n: stored(a, quantized.values[n].type) for n, a in one.items()}
+        twin = real(dict(walk_quantized(quantized, inputs))[value], kind)
+        assert np.abs(twin - found[value][i]).max() <= 1.5 * quantized.values[value].scale
 
 
 def toy(limit: float, *stages: Stage) -> tuple[tuple[int, ...], float, Space]:
