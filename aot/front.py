@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from aot.errors import Problem
-from aot.judge import Loss
+from aot.judge import TEST, Loss
 from aot.recipe import Recipe
 
 
@@ -115,7 +115,7 @@ class Front:
     @property
     def legend(self) -> tuple[str, ...]:
         """What the numbers of the table mean."""
-        what = ("points of top-1: what a test of 1000 samples shows, one standard deviation above what is expected"
+        what = (f"points of top-1: what a test of {TEST} samples shows, one standard deviation above what is expected"
                 if self.classes else "hundredths of the standard deviation of the outputs, with a margin")
         return (f"* taken for {self.target}, optimized for {self.optimize}, to lose at most {self.max_loss:g} points",
                 f"loss: {what}; judged on {self.samples} samples",

@@ -20,7 +20,7 @@ from aot.ops.softmax import Softmax
 #: Samples with a like lead, whose changes stand for one another: this share of all, and at least so many.
 ALIKE, FEWEST_ALIKE = 0.25, 16
 #: The loss is what a test of so many samples shows, so many standard deviations above what is expected.
-TEST, DEVIATIONS = 1000, 1.0
+TEST, DEVIATIONS = 500, 1.0
 #: Elements of an output that are compared, where it holds no scores of classes; and the most classes.
 COMPARED, MOST_CLASSES = 4096, 4096
 #: Temperatures that are tried to make the scores' probabilities true.
