@@ -36,7 +36,9 @@ PARTS = (1.0, 0.5)
 #: Estimates of a choice that shall beat 8 bits everywhere stay below this share of theirs.
 BELOW = 0.995
 #: So often the limit is made stricter, and by how much more than what was exceeded.
-ROUNDS, STRICTER = 3, 0.9
+ROUNDS, STRICTER = 4, 0.97
+#: So many of the choices that meet the bound are tried with kernels that take less than 8 bits do.
+POLISHED = 4
 #: The same formats everywhere, for comparison.
 REFERENCES = ("int8", "int4", "int16x8")
 #: And where nothing else loses little enough.
@@ -106,10 +108,26 @@ def search(prepared: Prepared, samples: Samples, name: str, target: Target, goal
         if beyond <= 1:
             break
         strict *= STRICTER / beyond
+    polished = [p for p in known.values() if bounds.met(p) and p is not plain]
+    polished.sort(key=lambda p: (max(p.instructions / plain.instructions, 1) + max(p.flash / plain.flash, 1),
+                                 _price(p, goal, made.isa.pace)))
+    jobs = [_polish(job, p.recipe) for p in polished[:POLISHED]
+            for job in _jobs(case, made, whole, alone, goal, bounds, plain)[:1]]
+    spaces = [job.space for job in jobs]
+    better = [s.recipe(picks) for s, (picks, _) in zip(spaces, apply(descend, jobs), strict=True)]
+    attempt([(_words(r), r) for r in better])
     if not any(map(bounds.met, known.values())):
         attempt([(p, _everywhere(made, p)) for p in LAST_RESORTS])
     return _front(case, made, whole, alone, name, target, goal, bounds, list(known.values()),
                   [known[r.key] for _, r in references if r.key in known])
+
+
+def _polish(job: Descent, recipe: Recipe) -> Descent:
+    """Other kernels for the formats of a recipe, whose loss is known and stays what it is."""
+    options = tuple(tuple(o for o in each if o.formats == recipe.of(name)) or each
+                    for name, each in zip(job.space.layers, job.space.options, strict=True))
+    return replace(job, space=replace(job.space, options=options), stages=job.stages[-1:], shifts={},
+                   whole=np.zeros_like(job.whole))
 
 
 def _everywhere(made: Space, precision: str) -> Recipe:
