@@ -5,10 +5,11 @@
 >>> net.write("firmware/model")                                             # doctest: +SKIP
 """
 
-from aot.compiler import Net, Options, compile
+from aot.compiler import Net, Options, compile, search
 from aot.diagnosis import doctor
 from aot.errors import AotError, Problem
+from aot.front import Front
 from aot.health import Diagnosis
 
 __version__ = "0.1.0"
-__all__ = ["AotError", "Diagnosis", "Net", "Options", "Problem", "__version__", "compile", "doctor"]
+__all__ = ["AotError", "Diagnosis", "Front", "Net", "Options", "Problem", "__version__", "compile", "doctor", "search"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 
 import numpy as np
 
 from aot.ir import FORMATS, Array, Graph, Node, Quant, Value
 from aot.numerics import LIMITS, dequantize
 from aot.ops.base import Op, Shape
+from aot.ops.quantize import Quantize
 
 #: Samples by input name, or any values by name: [samples, *shape], float32.
 Stack = Mapping[str, Array]
@@ -25,6 +27,7 @@ class Batch:
         self.graph = graph
         self._quants: dict[str, tuple[Quant, str]] = {}
         self._rough: dict[str, tuple[Array | None, ...]] = {}
+        self._converted: dict[str, tuple[tuple[Quant, str] | None, ...]] = {}
         self._together: dict[str, bool] = {}
         self._index = {n.output: i for i, n in enumerate(graph.nodes)}
         if quantized is not None:
@@ -41,12 +44,19 @@ class Batch:
                 continue
             if not node.op.same_quant:  # those move what is rounded already
                 self._note(quantized.values[mate.output])
+            self._converted[node.output] = tuple(_coarser(quantized, mates, i) for i in mate.inputs)
             self._rough[node.output] = tuple(_real(quantized.values[i], self.graph.values[j])
                                              for i, j in zip(mate.inputs, node.inputs, strict=True))
 
     def _note(self, value: Value) -> None:
         if value.type.quant is not None and value.type.format in LIMITS:
             self._quants[value.name] = (value.type.quant, value.type.format)
+
+    def replaced(self, constants: Mapping[str, Sequence[Array | None]]) -> Batch:
+        """The same with other constants of some nodes (by output), as their rounded ones; None for the exact one."""
+        other = copy(self)
+        other._rough = {**self._rough, **{n: tuple(c) for n, c in constants.items()}}
+        return other
 
     def rounds(self, name: str) -> bool:
         """Whether the quantized graph rounds this value."""
@@ -68,21 +78,17 @@ class Batch:
 
     def rounded(self, name: str, data: Array) -> Array:
         """The data as the quantized value holds it."""
-        if name not in self._quants:
-            return data
-        quant, format = self._quants[name]
-        low, high = LIMITS[format]
-        q = np.floor(data * np.float32(1 / quant.scale[0]) + np.float32(0.5)) + np.float32(quant.zero)
-        return np.asarray((np.clip(q, low, high) - np.float32(quant.zero)) * np.float32(quant.scale[0]), np.float32)
+        return _held(data, *self._quants[name]) if name in self._quants else data
 
     def run(self, inputs: Stack, rough_weights: bool | Collection[str] = False,
             rough_values: bool | Collection[str] = False, known: Stack | None = None, only: Collection[str] = (),
             until: str | None = None) -> dict[str, Array]:
         """Every value by name, for all samples.
 
-        ``rough_weights``: nodes (by output) that compute with rounded constants; ``rough_values``: values that are
-        rounded; True for all of them, False for none. ``known``: values of an earlier run, and ``only`` what has
-        changed since: then only what depends on that is computed, and the answer holds only that.
+        ``rough_weights``: nodes (by output) that compute with rounded constants, on inputs converted to their format;
+        ``rough_values``: values that are rounded; True for all of them, False for none. ``known``: values of an
+        earlier run, and ``only`` what has changed since: then only what depends on that is computed, and the answer
+        holds only that.
         ``until``: nothing behind this value.
         """
         values: dict[str, Array] = dict(known or {})
@@ -116,7 +122,9 @@ class Batch:
             data = self.graph.values[name].data
             fixed.append(data is not None)
             if data is None:
-                operands.append(values[name])
+                read = self._converted.get(node.output, ())
+                coarser = read[i] if rough and i < len(read) else None
+                operands.append(values[name] if coarser is None else _held(values[name], *coarser))
             else:
                 other = replaced[i] if i < len(replaced) else None
                 operands.append(np.asarray(data if other is None else other, np.float32))
@@ -137,6 +145,21 @@ def stack(samples: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
 
 def _among(name: str, chosen: bool | Collection[str]) -> bool:
     return chosen if isinstance(chosen, bool) else name in chosen
+
+
+def _held(data: Array, quant: Quant, format: str) -> Array:
+    """The data as a value of that quantization holds it."""
+    low, high = LIMITS[format]
+    q = np.floor(data * np.float32(1 / quant.scale[0]) + np.float32(0.5)) + np.float32(quant.zero)
+    return np.asarray((np.clip(q, low, high) - np.float32(quant.zero)) * np.float32(quant.scale[0]), np.float32)
+
+
+def _coarser(quantized: Graph, producer: Mapping[str, Node], name: str) -> tuple[Quant, str] | None:
+    """What a node's input is rounded to once more before it is read, if it is."""
+    node, value = producer.get(name), quantized.values[name]
+    if node is None or not isinstance(node.op, Quantize) or value.type.quant is None:
+        return None
+    return value.type.quant, value.type.format
 
 
 def _real(rounded: Value, exact: Value) -> Array | None:

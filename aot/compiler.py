@@ -12,18 +12,24 @@ import numpy as np
 from aot import data as sample_data
 from aot import frontend, host
 from aot.agree import agree, drawn
-from aot.calibrate import DEFAULT_METHOD, Calibration, check_method, choose_ranges
+from aot.calibrate import DEFAULT_METHOD, Calibration, check_method
+from aot.config import as_toml
+from aot.config import read as read_config
 from aot.emit import emit
-from aot.equalize import equalize
 from aot.errors import AotError, Problem
+from aot.front import Front
 from aot.given import Kept, has_grids, has_steps
 from aot.interpret import run_quantized
 from aot.ir import FORMATS, Array, Graph
+from aot.kernels import KERNELS
 from aot.names import title
 from aot.numerics import LIMITS, real, stored
-from aot.observe import learning_samples, observe
+from aot.ops import OPS
+from aot.pareto import Bounds
+from aot.pareto import search as search_front
 from aot.passes import run_passes
 from aot.plan import Plan
+from aot.prepare import Prepared, prepare
 from aot.prequantized import quantize_given
 from aot.program import Program
 from aot.quantize import WEIGHTS
@@ -33,10 +39,14 @@ from aot.report import Report, build_report
 from aot.sanity import look
 from aot.strips import within
 from aot.targets import OPTIMIZE_FLAGS, Target, target
+from aot.workers import workers
 from aot.write import write
 
 if TYPE_CHECKING:
     import onnx
+
+#: Called with a stage's name, steps done, and steps in all.
+Progress = Callable[[str, int, int], None]
 
 GOLDEN_VECTORS = 3
 #: Elements of the largest tensor that is computed at run time.
@@ -45,7 +55,11 @@ MOST_ELEMENTS = 1 << 24
 
 @dataclass(frozen=True)
 class Options:
-    """What a compilation may choose. ``ram`` and ``flash`` are budgets in bytes."""
+    """What a compilation may choose.
+
+    ``ram`` and ``flash`` are budgets in bytes, ``instructions`` one of an inference. ``max_loss``: the points that
+    precision ``auto`` may lose.
+    """
 
     target: str = "c99"
     optimize: str = "balanced"
@@ -54,13 +68,16 @@ class Options:
     weights: str = WEIGHTS[0]
     ram: int | None = None
     flash: int | None = None
+    instructions: int | None = None
+    max_loss: float = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Net:
     """A compiled network: its generated C, the stages it went through, and the C running on this machine.
 
-    ``golden`` holds quantized inputs by name, with the outputs which the numpy twin computes for them.
+    ``golden`` holds quantized inputs by name, with the outputs which the numpy twin computes for them. ``front`` is
+    what precision ``auto`` found.
     """
 
     name: str
@@ -75,6 +92,8 @@ class Net:
     files: Mapping[str, str]
     report: Report
     golden: tuple[tuple[Mapping[str, Array], Mapping[str, Array]], ...]
+    recipe: Recipe
+    front: Front | None = None
 
     def __repr__(self) -> str:
         return f"<Net {self.name} for {self.target.name}: {len(self.program.steps)} layers, arena {self.report.arena}>"
@@ -142,69 +161,165 @@ class Net:
 
 
 def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataLike | None = None, *,
-            name: str | None = None, data_config: sample_data.Config | None = None,
-            progress: Callable[[str, int, int], None] | None = None, recipe: Recipe | None = None,
+            name: str | None = None, data_config: sample_data.Config | None = None, progress: Progress | None = None,
+            recipe: Recipe | None = None, config: str | Path | Mapping[str, Any] | None = None,
+            judge: sample_data.DataLike | None = None, processes: int = 1, cluster: str | None = None,
             **options: Any) -> Net:
     """Compile an ONNX model to C, in int8 unless ``precision`` says otherwise.
 
     ``data`` holds calibration samples, ``data_config`` their preprocessing (see :func:`aot.data.load`);
-    ``options`` are the fields of :class:`Options`. A ``recipe`` gives formats layer by layer, instead of ``precision``.
-    ``progress`` is called with a stage's name, steps done and steps in all. Raises AotError with every problem found.
+    ``options`` are the fields of :class:`Options`. A ``recipe``, or the TOML file ``config``, gives formats layer by
+    layer, instead of ``precision``. ``progress`` is called with a stage's name, steps done and steps in all.
+    ``judge``, ``processes`` and ``cluster``: as for :func:`search`. Raises AotError with every problem found.
     """
     chosen = _options(options)
+    if recipe is None and config is not None:
+        recipe = read_config(config)
+    if recipe is not None:
+        _known_kernels(recipe)
+    auto = recipe is None and chosen.precision == "auto"
+    given = recipe
+    recipe = recipe or PRECISIONS["int8" if auto else chosen.precision]
     processor = target(chosen.target)
+    start = _start(model, data, data_config, chosen, None if auto else recipe, progress)
+    front: Front | None = None
+    if auto:
+        front = _search(start, chosen, processor, judge, data_config, processes, cluster, progress)
+        given = recipe = front.chosen.recipe
+    ident = title(name if name is not None else start.title)
+    float_graph, graph, calibration, kept = _quantized(start, chosen, recipe, progress)
+    arrangement = within(graph, processor.isa, chosen.optimize, chosen.ram, chosen.flash)
+    chosen = replace(chosen, optimize=arrangement.goal)
+    program, arena = arrangement.program, arrangement.plan
+    golden = [_golden(graph, start.samples.sample(i)) for i in range(min(GOLDEN_VECTORS, len(start.samples)))]
+    report = build_report(ident, start.title, chosen, float_graph, graph, program, arena, calibration,
+                          arrangement.described(), start.warnings, kept)
+    _budgets(report, chosen)
+    files = emit(graph, program, arena, processor, ident, chosen.optimize, golden, report.as_json())
+    if given is not None:
+        files = {**files, "config.toml": as_toml(given, front)}
+    return Net(ident, processor, chosen, start.model, float_graph, graph, calibration, program, arena, files, report,
+               tuple(golden), recipe, front)
+
+
+def search(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataLike, *, name: str | None = None,
+           data_config: sample_data.Config | None = None, progress: Progress | None = None,
+           judge: sample_data.DataLike | None = None, processes: int = 1, cluster: str | None = None,
+           **options: Any) -> Front:
+    """What precision ``auto`` has to choose from: formats and goals of layers, none of which beats another.
+
+    ``options`` are those of :func:`compile`. ``judge``: samples to judge losses by, with labels ``y`` if there are any;
+    by default those for calibration. Work is done by so many ``processes`` of this machine, or by the workers of the
+    Dask scheduler at the address ``cluster``; the answer is the same. A script that asks for more than one process
+    must be importable without running (``if __name__ == "__main__"``). Raises AotError if no choice meets the bounds.
+    """
+    chosen = _options(options)
+    start = _start(model, data, data_config, chosen, None, progress)
+    front = _search(start, chosen, target(chosen.target), judge, data_config, processes, cluster, progress)
+    return replace(front, name=title(name if name is not None else start.title))
+
+
+@dataclass(frozen=True, eq=False)
+class _Start:
+    """What every compilation starts from.
+
+    ``calibrated``: whether the samples are the user's; ``gives``: whether the model, or its weights, are quantized
+    already; ``prepared`` is None then, and if nothing is to be quantized.
+    """
+
+    title: str
+    model: bytes
+    graph: Graph
+    samples: sample_data.Samples
+    calibrated: bool
+    gives: bool
+    warnings: tuple[Problem, ...]
+    prepared: Prepared | None
+
+
+def _start(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataLike | None,
+           data_config: sample_data.Config | None, chosen: Options, recipe: Recipe | None,
+           progress: Progress | None) -> _Start:
+    """The model read, checked against ONNX Runtime, and calibrated. Without a recipe, one will be searched."""
     loaded = frontend.load(model)
-    float_graph = run_passes(loaded.graph)
-    _sizes(float_graph)
-    quantized = has_grids(float_graph)
-    if quantized and (recipe is not None or chosen.precision != "int8"):
-        raise AotError("the model is quantized already, to the formats that its QuantizeLinear nodes say",
-                       "leave out --precision and recipes, or pass the float model")
-    recipe = recipe or PRECISIONS[chosen.precision]
-    if data is None and not (_all_float(recipe) or quantized or has_steps(float_graph)):
+    graph = run_passes(loaded.graph)
+    _sizes(graph)
+    floating = recipe is not None and _all_float(recipe)
+    gives = has_grids(graph) or has_steps(graph)
+    if gives and (recipe not in PRECISIONS.values() or (has_grids(graph) and recipe != PRECISIONS["int8"])):
+        raise AotError("the model is quantized already, to the formats that its QuantizeLinear and DequantizeLinear "
+                       "nodes say", "leave out --precision, --config and recipes, or pass the float model")
+    if data is None and not (floating or gives):
         raise AotError(f"{chosen.precision} needs calibration data to know the range of every layer, "
                        "and none was given",
                        "pass samples of the model's input: --data CALIB.npz, or data=array in Python")
-    samples = sample_data.load(drawn(float_graph, GOLDEN_VECTORS) if data is None else data, float_graph,
-                               "the calibration data", data_config)
-    agree(loaded.graph, float_graph, loaded.model, samples)
-    warnings = () if data is None else look(float_graph, samples)
+    samples = sample_data.load(drawn(graph, GOLDEN_VECTORS) if data is None else data, graph, "the calibration data",
+                               data_config)
+    agree(loaded.graph, graph, loaded.model, samples)
+    warnings = () if data is None else look(graph, samples)
+    prepared = None if floating or gives else prepare(graph, samples, chosen.calibration, chosen.weights,
+                                                      _ticking(progress, len(samples)))
+    return _Start(loaded.name, loaded.model, graph, samples, data is not None, gives, warnings, prepared)
 
+
+def _ticking(progress: Progress | None, total: int) -> Callable[[], None]:
+    """What is called for every sample."""
     done = 0
 
     def tick() -> None:
         nonlocal done
         done += 1
         if progress is not None:
-            progress("calibrating", done, len(samples))
+            progress("calibrating", done, total)
 
-    kept: tuple[Kept, ...] = ()
-    if _all_float(recipe):
-        calibration = Calibration({}, 0, "none")
-        graph = quantize_graph(float_graph, calibration, chosen.weights, (), recipe)
-    elif quantized or has_steps(float_graph):
-        graph, calibration, kept = quantize_given(float_graph, None if data is None else samples, chosen.calibration,
-                                                  chosen.weights, recipe, tick)
-    else:
-        fine = {n.output for n in float_graph.nodes if recipe.of(n.output).activations == "s16"}
-        float_graph, seen = equalize(float_graph, observe(float_graph, samples, tick))
-        calibration = choose_ranges(float_graph, seen, chosen.calibration,
-                                    fine if chosen.calibration == DEFAULT_METHOD else (), samples.bytes())
-        graph = quantize_graph(float_graph, calibration, chosen.weights, learning_samples(float_graph, samples), recipe)
-    ident = title(name if name is not None else loaded.name)
-    arrangement = within(graph, processor.isa, chosen.optimize, chosen.ram, chosen.flash)
-    chosen = replace(chosen, optimize=arrangement.goal)
-    program, arena = arrangement.program, arrangement.plan
-    golden = [_golden(graph, samples.sample(i)) for i in range(min(GOLDEN_VECTORS, len(samples)))]
-    report = build_report(ident, loaded.name, chosen, float_graph, graph, program, arena, calibration,
-                          arrangement.described(), warnings, kept)
+    return tick
+
+
+def _quantized(start: _Start, chosen: Options, recipe: Recipe, progress: Progress | None,
+               ) -> tuple[Graph, Graph, Calibration, tuple[Kept, ...]]:
+    """The float graph, what became of it, the ranges, and the layers of a quantized model that stay float32."""
+    if start.prepared is not None:
+        return start.prepared.graph, start.prepared.quantize(recipe), start.prepared.ranges(recipe), ()
+    if start.gives and not _all_float(recipe):
+        graph, calibration, kept = quantize_given(start.graph, start.samples if start.calibrated else None,
+                                                  chosen.calibration, chosen.weights, recipe,
+                                                  _ticking(progress, len(start.samples)))
+        return start.graph, graph, calibration, kept
+    calibration = Calibration({}, 0, "none")
+    return start.graph, quantize_graph(start.graph, calibration, chosen.weights, (), recipe), calibration, ()
+
+
+def _search(start: _Start, chosen: Options, processor: Target, judge: sample_data.DataLike | None,
+            data_config: sample_data.Config | None, processes: int, cluster: str | None,
+            progress: Progress | None) -> Front:
+    assert start.prepared is not None
+    samples = start.samples
+    if judge is not None:
+        samples = sample_data.load(judge, start.graph, "the data to judge by", data_config)
+    bounds = Bounds(chosen.max_loss, chosen.flash, chosen.ram, chosen.instructions)
+    with workers(processes, cluster) as apply:
+        return search_front(start.prepared, samples, title(start.title), processor, chosen.optimize, bounds, apply,
+                            judge is None, progress or (lambda stage, done, total: None))
+
+
+def _known_kernels(recipe: Recipe) -> None:
+    """Refuse names of kernels that there are not."""
+    known = {k.name for k in KERNELS} | {op.name for op in OPS}
+    if unknown := sorted(set(recipe.kernels.values()) - known):
+        raise AotError(f"there is no kernel {', '.join(map(repr, unknown))}",
+                       "the report of a compilation names those of all layers; without one, the layer's goal decides")
+
+
+def _budgets(report: Report, chosen: Options) -> None:
+    """Refuse what needs more than the user has."""
     if chosen.ram is not None and report.arena > chosen.ram:
         raise AotError(f"the network needs {report.arena} bytes of RAM, the budget is {chosen.ram}",
                        f"raise --ram{'' if chosen.flash is None else ' or --flash'}, or use a smaller network; "
                        "no split into strips was found that needs less")
-    files = emit(graph, program, arena, processor, ident, chosen.optimize, golden, report.as_json())
-    return Net(ident, processor, chosen, loaded.model, float_graph, graph, calibration, program, arena, files, report,
-               tuple(golden))
+    if chosen.instructions is not None and report.instructions > chosen.instructions:
+        raise AotError(f"the network takes an estimated {report.instructions} instructions, the budget is "
+                       f"{chosen.instructions}", "raise --instructions, try --optimize speed or --precision auto, or "
+                       "use a smaller network")
 
 
 def _options(given: Mapping[str, Any]) -> Options:
@@ -213,18 +328,23 @@ def _options(given: Mapping[str, Any]) -> Options:
     if unknown:
         raise AotError(f"unknown option {', '.join(unknown)}", f"options: {', '.join(Options.__dataclass_fields__)}")
     for key, value in given.items():
-        kinds = (int,) if key in ("ram", "flash") else (str,)
+        kinds, takes = {"ram": ((int,), "a number of bytes"), "flash": ((int,), "a number of bytes"),
+                        "instructions": ((int,), "a number of instructions"),
+                        "max_loss": ((int, float), "a number of points")}.get(key, ((str,), "a name"))
         if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
-            raise AotError(f"option {key} is {value!r}",
-                           f"it takes {'a number of bytes' if int in kinds else 'a name'}")
+            raise AotError(f"option {key} is {value!r}", f"it takes {takes}")
     chosen = Options(**{k: v for k, v in given.items() if v is not None})
     if chosen.optimize not in OPTIMIZE_FLAGS:
         raise AotError(f"unknown optimization goal {chosen.optimize!r}", f"choose from {', '.join(OPTIMIZE_FLAGS)}")
     check_method(chosen.calibration)
     if chosen.weights not in WEIGHTS:
         raise AotError(f"unknown form of weights {chosen.weights!r}", f"choose from {', '.join(WEIGHTS)}")
-    if chosen.precision not in PRECISIONS:
-        raise AotError(f"precision {chosen.precision!r} is not supported", f"choose from {', '.join(PRECISIONS)}")
+    if chosen.precision not in (*PRECISIONS, "auto"):
+        raise AotError(f"precision {chosen.precision!r} is not supported",
+                       f"choose from {', '.join(PRECISIONS)} or auto")
+    if not 0 < chosen.max_loss < 100:
+        raise AotError(f"a loss of at most {chosen.max_loss:g} points cannot be asked for",
+                       "--max-loss takes points above 0 and below 100; 0.5 is usual")
     return chosen
 
 

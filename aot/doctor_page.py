@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aot.emit import emit_page
-from aot.errors import AotError, printable
+from aot.errors import printable
+from aot.figure import BLUE, GREY, ORANGE, drawn
 from aot.health import Diagnosis, Layer
 
 if TYPE_CHECKING:
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 #: Layers whose channels are drawn, and channels drawn at most.
 DETAILED, MOST_CHANNELS = 6, 1024
-#: Inches for a row of a plot, and colours that are told apart without seeing red and green.
+#: Inches for a row of a plot, and across.
 ROW, WIDTH = 0.24, 9.0
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#999999"
 
 
 def page(found: Diagnosis) -> str:
@@ -46,21 +45,8 @@ def page(found: Diagnosis) -> str:
 
 
 def _figure(draw: Callable[[Axes], None], height: float) -> str:
-    """What is drawn, as SVG to stand inside HTML; the same bytes for the same data."""
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise AotError("the page needs matplotlib, which is not installed",
-                       "pip install 'aot[html]', or use --json") from None
-    with matplotlib.rc_context({"svg.hashsalt": "aot", "svg.fonttype": "none", "font.size": 8}):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        axes = figure.subplots()
-        axes.spines[["top", "right"]].set_visible(False)
-        draw(axes)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    svg = text.getvalue()
+    """What is drawn, as SVG to stand inside HTML."""
+    svg = drawn(draw, WIDTH, height, "svg", "the page").decode()
     return re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg"):], flags=re.DOTALL)
 
 

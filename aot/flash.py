@@ -17,12 +17,11 @@ from aot.kernels import PRICE, Candidate, candidates, choose, judge
 from aot.kernels.base import Kernel, SpecialKernel
 from aot.ops.base import Site
 from aot.program import Program, lower, sameness
+from aot.recipe import GOALS
 from aot.targets import Isa
 
 #: Kernels are settled in so many rounds at most.
 ROUNDS = 8
-#: From fast to small.
-GOALS = ("speed", "balanced", "size")
 
 
 @dataclass(frozen=True)
@@ -43,15 +42,21 @@ def code_bytes(uses: Iterable[tuple[Kernel, Site]], calls: int, isa: str, goal: 
     start, call, _ = costs.code("", isa, goal)
     total, kernels, shapes = start + call * calls, set(), set()
     for kernel, site in uses:
-        common, own, shape = costs.code(kernel.name, isa, goal)
-        family = (kernel.name, kernel.variant(site))
+        name = kernel.priced(site)
+        common, own, shape = costs.code(name, isa, goal)
+        family = (name, kernel.variant(site))
         total += own + (0 if family in kernels else common)
         kernels.add(family)
         shared = kernel.shared(site)
         if shared is not None and shared.name not in shapes:
             shapes.add(shared.name)
-            total += shape
+            total += shared_code(kernel, site, shape)
     return total
+
+
+def shared_code(kernel: Kernel, site: Site, usual: int) -> int:
+    """Bytes of the code that a kernel shares with others of one shape: the usual, unless the site tells."""
+    return kernel.code(site) or usual if isinstance(kernel, SpecialKernel) else usual
 
 
 def program_flash(program: Program, goal: str) -> Flash:
@@ -105,12 +110,11 @@ class _Option:
     def of(candidate: Candidate, site: Site, calls: int, goal: str) -> _Option:
         """What a candidate costs, the program being compiled for a goal."""
         kernel = candidate.kernel
-        common, own, shape = costs.code(kernel.name, site.isa.name, goal)
+        common, own, shape = costs.code(kernel.priced(site), site.isa.name, goal)
         price = PRICE[site.goal] * site.isa.pace
-        parts = {f"{kernel.name} {kernel.variant(site)}": price * common}
+        parts = {f"{kernel.priced(site)} {kernel.variant(site)}": price * common}
         if (shared := kernel.shared(site)) is not None:
-            known = kernel.flash(site) - candidate.constants if isinstance(kernel, SpecialKernel) else 0
-            parts[shared.name] = price * max(shape, known)
+            parts[shared.name] = price * shared_code(kernel, site, shape)
         return _Option(kernel, calls * candidate.instructions + price * (candidate.constants + own), parts)
 
 
@@ -147,7 +151,8 @@ def fitted(graph: Graph, isa: Isa, goal: str, budget: int) -> tuple[Graph, str]:
         raise refusal(min((made.flash for made, _, _ in found), key=lambda f: f.total), budget)
     made, layers, whole = min(fitting, key=lambda f: f[0].instructions)
     goals = {o: layer.options[k][0] for layer, k in zip(layers, made.picks, strict=True) for o in layer.outputs}
-    nodes = tuple(replace(n, goal=g) if (g := goals.get(n.output, whole)) != whole else n for n in graph.nodes)
+    nodes = tuple(replace(n, goal=g) if (g := goals.get(n.output, whole)) != whole or n.goal else n
+                  for n in graph.nodes)
     return replace(graph, nodes=nodes), whole
 
 
@@ -167,7 +172,8 @@ def _layers(graph: Graph, isa: Isa, goal: str) -> list[_Layer]:
     layers = []
     for step in program.functions:
         options: dict[object, tuple[str, Site, Candidate]] = {}
-        for smaller in GOALS[GOALS.index(goal):]:
+        fixed = step.site.node.goal  # by a recipe
+        for smaller in (fixed,) if fixed else GOALS[GOALS.index(goal):]:
             site = replace(step.site, goal=smaller)
             made = judge(choose(site), site)
             options.setdefault((made.kernel.name, made.constants), (smaller, site, made))

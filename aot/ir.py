@@ -111,7 +111,8 @@ class Value:
 class Node:
     """One operator applied to named values.
 
-    ``origin``: names of the ONNX nodes it came from. ``goal``: what is favoured here, if not what is elsewhere.
+    ``origin``: names of the ONNX nodes it came from. ``goal``: what is favoured here, if not what is elsewhere;
+    ``kernel``: the name of the one to take wherever it fits, if not the best for the goal.
     """
 
     name: str
@@ -120,6 +121,7 @@ class Node:
     output: str
     origin: tuple[str, ...] = ()
     goal: str = ""
+    kernel: str = ""
 
 
 @dataclass(frozen=True, eq=False)

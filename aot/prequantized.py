@@ -37,7 +37,8 @@ def quantize_given(graph: Graph, samples: Samples | None, method: str, weights: 
         calibration = Calibration({}, 0, "none")
         open_ranges = samples is not None and _lacks(given)
         if open_ranges and samples is not None:
-            calibration = choose_ranges(given.graph, observe(given.graph, samples, tick), method)
+            calibration = choose_ranges(given.graph, observe(given.graph, samples, tick), method,
+                                        known=samples.bytes())
         learned = learning_samples(given.graph, samples) if open_ranges and samples is not None else ()
         try:
             result = quantize(given.graph, calibration, weights, learned, given.recipe, given.types)

@@ -184,7 +184,7 @@ def lower(graph: Graph, isa: Isa, goal: str = "balanced", using: tuple[Using, ..
 def sameness(where: Site) -> object:
     """What two uses of an operator have in common if one C function can stand for both."""
     inputs = ((v.type, v.name if v.data is not None else None) for v in where.inputs)
-    return (where.goal, where.node.op, *inputs, where.output.type)
+    return (where.goal, where.node.kernel, where.node.op, *inputs, where.output.type)
 
 
 def _places(graph: Graph) -> dict[str, Place]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -12,36 +12,39 @@ from aot.interpret import site
 from aot.ir import Array, Graph, Node, Quant, TensorType, Value
 from aot.numerics import LIMITS, span
 from aot.observe import Comparison
-from aot.ops.base import Op, WeightForm, affine, quantize_activation
+from aot.ops.base import Moments, Op, WeightForm, affine, quantize_activation
 from aot.ops.concat import Concat
 from aot.ops.quantize import Quantize
 from aot.reach import narrowed, reaches, widened
 from aot.recipe import Recipe
 
+#: Called with a linear node, its inputs as they are quantized, its output, and the moments its weights are rounded by.
+Trial = Callable[[Node, tuple[Value, ...], Value, Moments | None], None]
 #: How many scales weights have: one for each output channel, or one in all.
 WEIGHTS = ("per-channel", "per-tensor")
 
 
 def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0],
              samples: Sequence[Mapping[str, Array]] = (), recipe: Recipe | None = None,
-             given: Mapping[str, TensorType] | None = None) -> Graph:
+             given: Mapping[str, TensorType] | None = None, trial: Trial | None = None) -> Graph:
     """The graph in the recipe's formats (default: int8), with int32 biases. Proves that no accumulator can overflow.
 
     ``weights`` is one of :data:`WEIGHTS`. ``samples`` (inputs by name) go through both graphs, layer by layer: they
     tell how to round weights, and what the layers before have shifted. Weights are fitted to the errors of their
     inputs if the outputs for these samples come nearer to the float graph's by it. ``given``: types that values have
-    already.
+    already. ``trial`` sees each linear node before its weights are rounded, to try something else.
     """
     recipe, given = recipe or Recipe(), given or {}
-    fitted, error = _quantized(graph, calibration, weights, samples, recipe, given, True)
+    fitted, error = _quantized(graph, calibration, weights, samples, recipe, given, True, trial)
     if error is None:
         return fitted
-    plain, other = _quantized(graph, calibration, weights, samples, recipe, given, False)
+    plain, other = _quantized(graph, calibration, weights, samples, recipe, given, False, None)
     return plain if other is not None and other < error else fitted
 
 
 def _quantized(graph: Graph, calibration: Calibration, weights: str, samples: Sequence[Mapping[str, Array]],
-               recipe: Recipe, given: Mapping[str, TensorType], fit: bool) -> tuple[Graph, float | None]:
+               recipe: Recipe, given: Mapping[str, TensorType], fit: bool, trial: Trial | None,
+               ) -> tuple[Graph, float | None]:
     """The quantized graph, and the error of its outputs for the samples: None if there was nothing to fit."""
     if unknown := sorted(set(recipe.layers) - {n.output for n in graph.nodes} - set(graph.inputs)):
         raise AotError(f"the recipe names {', '.join(map(repr, unknown))}, which the network does not have",
@@ -115,6 +118,8 @@ def _quantized(graph: Graph, calibration: Calibration, weights: str, samples: Se
             learns = node.op.linear and formats.weights != "s16" and graph.values[node.inputs[1]].steps is None
             moments = comparison.moments(graph, node, inputs[0], fit) if learns else None
             changed = changed or (moments is not None and len(moments.folds) > 0)
+            if trial is not None and node.op.linear:
+                trial(node, inputs, out, moments)
             constants = node.op.quantize_constants(inputs, out,
                                                    WeightForm(weights == WEIGHTS[0], moments, formats.weights,
                                                               node.output in given))

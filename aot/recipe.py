@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aot.errors import AotError
+from aot.errors import AotError, Problem
 
 #: Formats of activations -> those of weights that go with them.
 FITTING = {"s8": ("s8", "s4", "s16"), "s16": ("s16", "s8", "s4"), "f32": ("f32",)}
+#: What a layer can favour, from fast to small.
+GOALS = ("speed", "balanced", "size")
 
 
 @dataclass(frozen=True)
@@ -31,34 +33,83 @@ class Recipe:
     """The formats of every layer: those in ``layers`` by the name of the node's output, all others the ``default``.
 
     A layer computes in the format of its output; where its inputs have another one, they are converted. Inputs of the
-    model may be in ``layers`` too: there ``activations`` is the format in which they are given.
+    model may be in ``layers`` too: there ``activations`` is the format in which they are given. ``goals`` says what
+    layers favour, by the same names: speed, balanced or size, where it is not what the whole network does. ``kernels``
+    names kernels, which are taken where they fit.
     """
 
     default: Formats = Formats()
     layers: Mapping[str, Formats] = field(default_factory=dict)
+    goals: Mapping[str, str] = field(default_factory=dict)
+    kernels: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, goal in self.goals.items():
+            if goal not in GOALS:
+                raise AotError(f"layer {name!r} has the goal {goal!r}", f"choose from {', '.join(GOALS)}")
 
     def of(self, name: str) -> Formats:
         """The formats of the layer with that output."""
         return self.layers.get(name, self.default)
 
+    @property
+    def key(self) -> object:
+        """The same for recipes that say the same."""
+        return self.default, tuple(sorted(self.layers.items(), key=str)), *(
+            tuple(sorted(words.items())) for words in (self.goals, self.kernels))
+
     def as_data(self) -> dict[str, Any]:
         """Tables of strings, as :func:`from_data` takes them."""
         def table(f: Formats) -> dict[str, str]:
             return {"activations": f.activations, "weights": f.weights}
-        return {"default": table(self.default), "layers": {n: table(f) for n, f in self.layers.items()}}
+        layers = {n: table(f) for n, f in self.layers.items()}
+        for key, words in (("goal", self.goals), ("kernel", self.kernels)):
+            for name, word in words.items():
+                layers[name] = {**layers.get(name, {}), key: word}
+        return {"default": table(self.default), "layers": layers}
 
 
-def from_data(data: Mapping[str, Any]) -> Recipe:
-    """The recipe in tables of strings; an AotError if they say something else."""
-    def formats(table: object, where: str) -> Formats:
-        if not isinstance(table, Mapping) or set(table) - {"activations", "weights"}:
-            raise AotError(f"{where} of a recipe is {table!r}", "it takes activations and weights")
-        return Formats(**{k: str(v) for k, v in table.items()})
-    if set(data) - {"default", "layers"} or not isinstance(data.get("layers", {}), Mapping):
-        raise AotError(f"a recipe has no {', '.join(sorted(set(data) - {'default', 'layers'})) or 'such layers'}",
+def from_data(data: Mapping[str, Any], where: str = "a recipe") -> Recipe:
+    """The recipe in tables of strings; an AotError if they say something else.
+
+    What a layer leaves out, the default says. ``where`` is what messages call the recipe.
+    """
+    layers = data.get("layers", {})
+    unknown = sorted(set(data) - {"default", "layers"})
+    if unknown or not isinstance(layers, Mapping):
+        raise AotError(f"{where} has no {', '.join(map(repr, unknown)) or 'such layers'}",
                        "it takes a table default, and in layers a table for each layer")
-    return Recipe(formats(data.get("default", {}), "the default"),
-                  {str(n): formats(t, f"layer {n!r}") for n, t in data.get("layers", {}).items()})
+    problems: list[Problem] = []
+
+    def formats(table: object, whose: str, keys: tuple[str, ...], otherwise: Formats) -> Formats:
+        if not isinstance(table, Mapping):
+            problems.append(Problem(f"{where}: {whose} is {table!r}", f"it takes a table of {', '.join(keys)}"))
+            return otherwise
+        if wrong := sorted(set(table) - set(keys)):
+            problems.append(Problem(f"{where}: {whose} has no {', '.join(map(repr, wrong))}",
+                                    f"it takes {', '.join(keys)}"))
+        if words := [k for k in keys if not isinstance(table.get(k, ""), str)]:
+            problems.append(Problem(f"{where}: {whose} has {words[0]} = {table[words[0]]!r}", "it takes a word"))
+            return otherwise
+        if table.get("goal", GOALS[0]) not in GOALS:
+            problems.append(Problem(f"{where}: {whose} has the goal {table['goal']!r}",
+                                    f"choose from {', '.join(GOALS)}"))
+        activations = table.get("activations", otherwise.activations)
+        fitting = FITTING.get(activations, ("",))
+        weights = table.get("weights", otherwise.weights if otherwise.weights in fitting else fitting[0])
+        try:
+            return Formats(activations, weights)
+        except AotError as error:
+            problems.extend(Problem(f"{where}: {whose}: {p.fact}", p.hint) for p in error.problems)
+            return otherwise
+
+    default = formats(data.get("default", {}), "the default", ("activations", "weights"), Formats())
+    keys = ("activations", "weights", "goal", "kernel")
+    found = {str(n): formats(t, f"layer {n!r}", keys, default) for n, t in layers.items()}
+    if problems:
+        raise AotError(problems=tuple(problems))
+    goals, kernels = ({str(n): str(t[key]) for n, t in layers.items() if key in t} for key in ("goal", "kernel"))
+    return Recipe(default, {n: f for n, f in found.items() if set(layers[n]) - {"goal", "kernel"}}, goals, kernels)
 
 
 #: ``--precision`` -> the recipe of a network with the same formats everywhere.

@@ -11,7 +11,7 @@ from pathlib import Path
 from aot.errors import AotError
 
 
-def write(files: Mapping[str, str], folder: Path, mark: str = "") -> None:
+def write(files: Mapping[str, str | bytes], folder: Path, mark: str = "") -> None:
     """Write all files below the folder, which is made if needed. Other files in it are left alone.
 
     ``mark``: a file by which a folder of ours is known; where it is missing, no other file is replaced.
@@ -32,7 +32,7 @@ def write(files: Mapping[str, str], folder: Path, mark: str = "") -> None:
             for path, text in files.items():
                 target = made / "new" / path
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(text, encoding="utf-8", newline="\n")
+                target.write_bytes(text if isinstance(text, bytes) else text.encode())
             if not folder.exists():
                 (made / "new").replace(folder)
             else:
@@ -45,7 +45,7 @@ def write(files: Mapping[str, str], folder: Path, mark: str = "") -> None:
                        "choose a folder that you may write to") from error
 
 
-def _refuse_strangers(files: Mapping[str, str], folder: Path) -> None:
+def _refuse_strangers(files: Mapping[str, str | bytes], folder: Path) -> None:
     """An AotError if a file would be replaced."""
     there = [path for path in files if (folder / path).exists()]
     if there:

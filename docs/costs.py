@@ -1,7 +1,8 @@
-"""Fit the tables of ``aot/costs.py`` to layers measured on emulated boards: ``make costs``.
+"""Fit the tables of ``aot/prices`` to layers measured on emulated boards: ``make costs``.
 
 All models of ``make bench`` and one of odd layers are compiled for boards and goals, where there is a choice also with
-the next best kernels, and with plain ones.
+the next best kernels, and with plain ones; some of them also in other formats than int8, and in formats that change
+from layer to layer.
 Each layer's instructions are counted, and for each kernel the prices of its kinds of work are found by least squares of
 the relative error, near the old ones where the layers do not tell. ``--refit`` takes what was measured last.
 """
@@ -13,8 +14,9 @@ import json
 import multiprocessing
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +30,27 @@ from aot import costs, emulate
 from aot.compiler import Net
 from aot.emit import emit
 from aot.kernels import KERNELS, candidates, choose
-from aot.kernels.base import Kernel
+from aot.kernels.base import Kernel, SpecialKernel
 from aot.ops.base import Site
 from aot.plan import plan
 from aot.program import Program, Step, lower, sameness
+from aot.recipe import Formats, Recipe
 from aot.targets import OPTIMIZE_FLAGS, TARGETS
 
 ROOT = Path(__file__).parents[1]
 MEASURED = ROOT / "build" / "costs.json"
 TARGETS_MEASURED = ("cortex-m0", "cortex-m3", "cortex-m4", "cortex-m55", "rv32imc")
-MARK = "# --- fitted "
 #: How strongly prices stay near the old ones, against relative errors; and the share of those which is left at least.
 STIFFNESS = 1e-3
 LEAST = 0.2
 #: Bytes of code of the run function, and of each call in it.
 START, CALL = 60, 14
+#: What is measured in other formats than int8; of whole networks in float, only small ones.
+OTHERS = ("int4", "int16", "int16x8", "float32")
+IN_OTHERS, LARGE = ("digits_cnn", "kws01_dscnn", "ic01_resnet8"), "ic01_resnet8"
+#: Formats of one layer after the other, so that every conversion comes up.
+IN_TURN = (Formats(), Formats("s16", "s8"), Formats("f32", "f32"), Formats("s8", "s4"), Formats("f32", "f32"),
+           Formats("s16", "s4"))
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 #: Instruction set and goal -> kernel -> bytes of code, as in costs.py.
 Code = dict[str, dict[str, tuple[int, int, int]]]
@@ -53,7 +61,7 @@ SPECIAL = {kernel.name for kernel in KERNELS}
 
 def main(words: Sequence[str] | None = None) -> int:
     """Measure or read, fit, write the two files; the answer is the exit status."""
-    parser = argparse.ArgumentParser(description="Fit aot/costs.py to layers measured on emulated boards.")
+    parser = argparse.ArgumentParser(description="Fit aot/prices to layers measured on emulated boards.")
     parser.add_argument("--refit", action="store_true", help="take what was measured last")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
     options = parser.parse_args(words)
@@ -64,13 +72,8 @@ def main(words: Sequence[str] | None = None) -> int:
     layers = [layer for program in programs for layer in program["layers"]]
     prices = fit(layers)
     code = fit_code(programs)
-    file = ROOT / "aot" / "costs.py"
-    before, _, rest = file.read_text(encoding="utf-8").partition(MARK)
-    _, _, after = rest.partition(MARK)
-    line = MARK + "-" * (118 - len(MARK))
-    tail = after.split("\n", 1)[1]
-    text = tables(prices, code) + margins(programs, code)
-    file.write_text(f"{before}{line}\n{text}{line}\n{tail}", encoding="utf-8")
+    for name, text in files(prices, code, margins(programs, code)).items():
+        (ROOT / "aot" / "prices" / f"{name}.json").write_text(text, encoding="utf-8")
     (ROOT / "docs" / "costs.md").write_text(document(layers, programs, prices, code), encoding="utf-8")
     return 0
 
@@ -87,13 +90,25 @@ def measure(jobs: int) -> list[dict[str, Any]]:
 
 
 def _measure(run: Run) -> list[dict[str, Any]]:
-    net = aot.compile(run.file, data=str(run.calib), target="c99", name=run.model, optimize="speed")
     found = []
-    for target in TARGETS_MEASURED:
-        for goal in OPTIMIZE_FLAGS:
-            found += [_program(net, target, goal, other) for other in (_chosen, _second, _plain)]
-            print(f"{run.model:<24}{target:<12}{goal:<10}{found[-1]['code']:>8} bytes of code", flush=True)
+    for k, net in enumerate(_nets(run)):
+        picks = (_chosen, _second, _plain) if k == 0 else (_chosen,)
+        for target in TARGETS_MEASURED:
+            for goal in OPTIMIZE_FLAGS:
+                found += [_program(net, target, goal, other) for other in picks]
+                print(f"{run.model:<24}{target:<12}{goal:<10}{found[-1]['code']:>8} bytes of code", flush=True)
     return found
+
+
+def _nets(run: Run) -> Iterator[Net]:
+    """The model in all formats in which it is measured."""
+    def made(**options: Any) -> Net:
+        return aot.compile(run.file, data=str(run.calib), target="c99", name=run.model, optimize="speed", **options)
+    yield (net := made())
+    if run.model in IN_OTHERS:
+        yield from (made(precision=p) for p in OTHERS if (p, run.model) != ("float32", LARGE))
+        names = [n.output for n in net.float_graph.nodes]
+        yield made(recipe=Recipe(layers=dict(zip(names, cycle(IN_TURN), strict=False))))
 
 
 def _chosen(site: Site) -> Kernel:
@@ -121,18 +136,23 @@ def _program(net: Net, target: str, goal: str, pick: Callable[[Site], Kernel]) -
     files = emit(net.graph, program, arena, processor, net.name, goal, net.golden, {})
     job = emulate.Job(net.name, files, net.graph, tuple(s.function for s in program.steps), (net.golden[0][0],))
     ran = emulate.emulate([job], processor, goal)
-    layers = [{"kernel": s.kernel.name, "isa": processor.isa.name, "model": net.name, "goal": goal,
+    layers = [{"kernel": s.kernel.priced(s.site), "isa": processor.isa.name, "model": net.name, "goal": goal,
                "work": dict(s.kernel.work(s.site)), "saved": _saved(s), "instructions": count}
-              for s, count in zip(program.steps, ran.samples[0][0].layers, strict=True)]
+              for s, count in zip(program.steps, ran.samples[0][0].layers, strict=True) if _counts(s.kernel)]
     return {"pick": pick.__name__.strip("_"), "model": net.name, "target": target, "isa": processor.isa.name,
             "goal": goal, "code": ran.code,
             "layers": layers, **_code(program, ran.functions)}
 
 
+def _counts(kernel: Kernel) -> bool:
+    """Whether it is priced by its work; a few kernels know their instructions."""
+    return not isinstance(kernel, SpecialKernel) or type(kernel).instructions is SpecialKernel.instructions
+
+
 def _saved(step: Step) -> float:
     """Instructions which a kernel's estimate is below the price of its work: what its own kind of code saves."""
     site = step.site
-    return costs.estimate(step.kernel.name, site.isa.name, site.goal, step.kernel.work(site)) \
+    return costs.estimate(step.kernel.priced(site), site.isa.name, site.goal, step.kernel.work(site)) \
         - step.kernel.instructions(site)
 
 
@@ -140,10 +160,11 @@ def _code(program: Program, sizes: Mapping[str, int]) -> dict[str, Any]:
     """Calls, and bytes of the layers' own and of shared functions, by kernel."""
     own, shared = defaultdict(list), defaultdict(dict)
     for step in program.functions:
-        own[step.kernel.name].append(sum(n for name, n in sizes.items() if name.split(".")[0] == step.function))
+        nbytes = sum(n for name, n in sizes.items() if name.split(".")[0] == step.function)
+        own[step.kernel.priced(step.site)].append(nbytes)
         function = step.kernel.shared(step.site)
         if function is not None:
-            shared[step.kernel.name][function.name] = sizes.get(function.name, 0)
+            shared[step.kernel.priced(step.site)][function.name] = sizes.get(function.name, 0)
     return {"calls": len(program.steps), "own": own, "shared": {k: list(v.values()) for k, v in shared.items()}}
 
 
@@ -151,7 +172,7 @@ def _code(program: Program, sizes: Mapping[str, int]) -> dict[str, Any]:
 
 def key(layer: Mapping[str, Any]) -> str:
     """The row of the table: an operator's own kernel is plain C, compiled for an instruction set and a goal."""
-    name = layer["kernel"].removesuffix("_unrolled")
+    name = costs.measured(layer["kernel"])
     return name if name in SPECIAL else f"{name}@{layer['isa']}, {layer['goal']}"
 
 
@@ -223,43 +244,33 @@ def _means(programs: Iterable[Mapping[str, Any]], what: str) -> dict[str, float]
 
 # --- writing -----------------------------------------------------------------------------------------------------
 
-def tables(prices: Mapping[str, Mapping[str, float]], code: Code) -> str:
-    """The two tables as Python."""
-    lines = ["#: Kernel (plain ones: @ instruction set, goal) -> kind of work -> instructions.",
-             "INSTRUCTIONS: dict[str, dict[str, float]] = {"]
-    for name, row in prices.items():
-        lines += _wrapped(f'    "{name}": {{', [f'"{kind}": {price:g}' for kind, price in row.items()], "},")
-    lines += ["}", "",
-              "#: Instruction set, goal -> kernel -> bytes of code: what all its layers share, a layer's function, and",
-              '#: one for each shape. "": what every program has, and each call.',
-              "CODE: dict[str, dict[str, tuple[int, int, int]]] = {"]
-    for goal, rows in code.items():
-        lines += _wrapped(f'    "{goal}": {{', [f'"{name}": {row}' for name, row in rows.items()], "},")
-    return "\n".join([*lines, "}"]) + "\n"
+def files(prices: Mapping[str, Mapping[str, float]], code: Code, margin: Mapping[str, float]) -> dict[str, str]:
+    """The tables as JSON, by file: one for kernels that were made for something, and one for each instruction set."""
+    def part(isa: str) -> tuple[dict[str, Any], Code]:
+        return ({n: row for n, row in prices.items() if n.partition("@")[2].partition(",")[0] == isa},
+                {goal: rows for goal, rows in code.items() if goal.split(",")[0] == isa})
+    sets = {goal.split(",")[0] for goal in code} | {n.partition("@")[2].partition(",")[0] for n in prices} - {""}
+    return {"kernels": as_text(*part(""), margin)} | {isa: as_text(*part(isa), {}) for isa in sorted(sets)}
 
 
-def margins(programs: Iterable[Mapping[str, Any]], code: Code) -> str:
-    """By goal, by what share of the estimate the code of the worst network was larger; as Python.
+def as_text(prices: Mapping[str, Mapping[str, float]], code: Code, margin: Mapping[str, float]) -> str:
+    """Tables as JSON, a line for each row."""
+    def table(rows: Mapping[str, object], indent: str) -> str:
+        return ",\n".join(f"{indent}{json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items())
+    parts = ",\n".join(f"  {json.dumps(goal)}: {{\n{table(rows, '    ')}\n  }}" for goal, rows in code.items())
+    return (f'{{\n"instructions": {{\n{table(prices, "  ")}\n}},\n"code": {{\n{parts}\n}},\n'
+            f'"margin": {json.dumps(margin)}\n}}\n')
+
+
+def margins(programs: Iterable[Mapping[str, Any]], code: Code) -> dict[str, float]:
+    """By goal, by what share of the estimate the code of the worst network was larger.
 
     Those count whose kernels are what the compiler takes.
     """
     worst = dict.fromkeys(OPTIMIZE_FLAGS, 0.0)
     for p in (p for p in programs if p["pick"] == "chosen" and p["model"] != ODD):
         worst[p["goal"]] = max(worst[p["goal"]], p["code"] / estimated_code(p, code) - 1)
-    text = ", ".join(f'"{goal}": {np.ceil(100 * share) / 100:.2f}' for goal, share in worst.items())
-    return ("\n#: Goal -> the largest share by which the code of a measured network exceeds its estimate.\n"
-            f"MARGIN = {{{text}}}\n")
-
-
-def _wrapped(head: str, words: Sequence[str], tail: str) -> list[str]:
-    lines, line = [], head
-    for i, word in enumerate(words):
-        word += tail if i == len(words) - 1 else ", "
-        if len(line) + len(word.rstrip()) > 118:
-            lines.append(line.rstrip())
-            line = "        "
-        line += word
-    return [*lines, line]
+    return {goal: float(np.ceil(100 * share) / 100) for goal, share in worst.items()}
 
 
 def estimated_code(program: Mapping[str, Any], code: Code) -> float:
@@ -296,7 +307,7 @@ def document(layers: Sequence[Mapping[str, Any]], programs: Sequence[Mapping[str
     head = ["| {} | {} | mean error | least | most |", "|---|---|---|---|---|"]
     lines = ["# How good the estimates are", "",
              "The compiler chooses kernels, strips and memory by estimates: the counts in each kernel's `work`, times",
-             "the prices in [aot/costs.py](../aot/costs.py). `make costs` fits them to layers measured on emulated",
+             "the prices in [aot/prices](../aot/prices). `make costs` fits them to layers measured on emulated",
              "boards and writes this page: relative errors of the estimates over the models of `make bench` and",
              f"one of odd layers, {len(layers)} layers of {len(programs)} programs.", "",
              "## Layers", "", head[0].format("kernel", "layers"), head[1],

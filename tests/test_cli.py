@@ -14,7 +14,7 @@ import onnx
 import pytest
 from frontend.models import dense, model
 from onnx import helper
-from road import EXAMPLES, cnn, draws, small
+from road import EXAMPLES, cnn, draws, need_package, small
 
 from aot import cli
 from aot.targets import TARGETS
@@ -278,9 +278,40 @@ def test_unknown_target(command: Command, paths: tuple[Path, Path, Path]) -> Non
     assert not out.exists()
 
 
-def test_precisions_that_are_not_there_yet(command: Command, paths: tuple[Path, Path, Path]) -> None:
+def test_a_search_and_what_it_writes(command: Command, paths: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    """The table and the picture; the choice in a project, and in a file by which another project is the same."""
+    need_package("matplotlib")
     net, calib, out = paths
-    command("compile", net, "--data", calib, "-o", out, "--precision", "auto").refused("auto", "int8")
+    auto = ["--data", calib, "--precision", "auto", "--max-loss", 3, "--optimize", "size", "--jobs", 1]
+    done = command("compile", net, *auto, "-o", out, "--picture", tmp_path / "front.svg")
+    assert done.status == 0 and "instructions" in done.out and "to lose at most 3 points" in done.out
+    assert (tmp_path / "front.svg").read_text().startswith("<?xml")
+    words = ["search", net, *auto[:2], *auto[4:], "--picture", tmp_path / "front.png", "-o", tmp_path / "made.toml"]
+    found = command(*words, "--json", "-")
+    assert json.loads(found.out)["max_loss"] == 3 and (tmp_path / "front.png").read_bytes()[1:4] == b"PNG"
+    assert (tmp_path / "made.toml").read_text() == (out / "config.toml").read_text()
+    assert command("compile", net, "--data", calib, "--config", tmp_path / "made.toml", "--optimize", "size", "-o",
+                   tmp_path / "again").status == 0
+    sources = [p for p in out.glob("src/*") if p.is_file()]
+    assert sources and all(p.read_bytes() == (tmp_path / "again" / "src" / p.name).read_bytes() for p in sources)
+
+
+def test_refusals_of_a_search(command: Command, paths: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    net, calib, out = paths
+    words = ["compile", net, "--data", calib, "-o", out, "--precision", "auto", "--optimize", "size", "--jobs", 1]
+    command("compile", net, "-o", out, "--precision", "auto").refused("auto needs calibration data")
+    command(*words, "--max-loss", 0).refused("0 points", "--max-loss")
+    command(*words, "--instructions", 10).refused("within 10 instructions", "the best one loses", "bytes of flash")
+    command(*words, "--cluster", "tcp://127.0.0.1:9").refused("127.0.0.1:9")
+    command(*words, "--max-loss", 3, "--picture", tmp_path / "front.docx").refused("docx", ".svg")
+    for name, text, *said in (("broken", "weights = ", "is not TOML"), ("key", "[defaults]", "'defaults'"),
+                              ("format", '[default]\nweights = "s5"', "s5", "s4"),
+                              ("layer", '[layers.nothing]\nweights = "s4"', "'nothing'", "aot verify"),
+                              ("goal", '[layers.y]\ngoal = "speedy"\nbits = 3', "speedy", "'bits'")):
+        (tmp_path / f"{name}.toml").write_text(text)
+        command("compile", net, "--data", calib, "-o", out, "--config", tmp_path / f"{name}.toml").refused(*said)
+    command("compile", net, "--data", calib, "-o", out, "--config", tmp_path / "none.toml").refused("cannot be read")
+    assert not out.exists()
 
 
 def test_budgets(command: Command, tmp_path: Path) -> None:

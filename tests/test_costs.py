@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from aot import costs
 from aot.bench import bench
 from aot.calibrate import calibrate
 from aot.interpret import site
+from aot.ir import FORMATS
 from aot.kernels import KERNELS, choose, runner_up
 from aot.kernels.base import SpecialKernel
 from aot.ops import OPS
@@ -42,7 +44,9 @@ def test_work_has_its_prices(kernel: type[SpecialKernel]) -> None:
 
 
 def test_the_table_names_what_there_is() -> None:
-    names = {k.name for k in KERNELS} | {op.name for op in OPS}
+    formats = [f"{a}x{w}" if w not in (a, "-") else a for a, w in product(FORMATS, (*FORMATS, "-"))]
+    formats += [f"{a}_{b}" for a, b in product(FORMATS, repeat=2)]
+    names = {k.name for k in KERNELS} | {op.name for op in OPS} | {f"{op.name}.{f}" for op in OPS for f in formats}
     assert {name.split("@")[0] for name in costs.INSTRUCTIONS} <= names
     assert {row.split(", ")[1] for row in costs.CODE} == {"speed", "balanced", "size"}
     assert all(set(row) <= names | {""} for row in costs.CODE.values())

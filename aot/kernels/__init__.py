@@ -45,15 +45,16 @@ class Candidate:
 
 def judge(kernel: Kernel, site: Site) -> Candidate:
     """What a kernel would cost there. Of code that layers share, this one pays as if there were some."""
-    instructions, (common, own, shape) = kernel.instructions(site), costs.code(kernel.name, site.isa.name, site.goal)
+    instructions = kernel.instructions(site)
+    common, own, shape = costs.code(kernel.priced(site), site.isa.name, site.goal)
     constants = sum(data.nbytes for data in kernel.constants(site).values())
-    known = kernel.flash(site) - constants if isinstance(kernel, SpecialKernel) else 0
-    code = own + (common + (0 if kernel.shared(site) is None else shape)) // SHARED_BY[site.goal]
+    known = kernel.code(site) if isinstance(kernel, SpecialKernel) else 0
+    code = own + (common + (0 if known or kernel.shared(site) is None else shape)) // SHARED_BY[site.goal] + known
     price = PRICE[site.goal] * site.isa.pace
-    return Candidate(kernel, instructions, constants, code, instructions + price * (constants + max(code, known)))
+    return Candidate(kernel, instructions, constants, code, instructions + price * (constants + code))
 
 
-def candidates(site: Site) -> list[Candidate]:
+def competing(site: Site) -> list[Candidate]:
     """The kernels that compete for one use of an operator, cheapest first.
 
     The operator's own is among them where none was made for the use, or size alone counts: its bytes are known better
@@ -62,6 +63,15 @@ def candidates(site: Site) -> list[Candidate]:
     made: list[Kernel] = [kernel for kind in KERNELS if (kernel := kind()).computes(site)]
     own: list[Kernel] = [site.node.op] if not made or site.goal == "size" else []
     return sorted((judge(kernel, site) for kernel in made + own), key=lambda c: c.cost)
+
+
+def candidates(site: Site) -> list[Candidate]:
+    """Those of them which may be taken: the one that the node names, where it fits; else all."""
+    wanted = site.node.kernel
+    if wanted == site.node.op.name:
+        return [judge(site.node.op, site)]
+    found = competing(site)
+    return [c for c in found if c.kernel.name == wanted] or found
 
 
 def choose(site: Site) -> Kernel:
@@ -74,7 +84,7 @@ def choose(site: Site) -> Kernel:
 
 def runner_up(site: Site, chosen: Kernel) -> Candidate | None:
     """The best of the kernels that were not chosen; the operator's own where no other fits."""
-    others = [c for c in candidates(site) if c.kernel.name != chosen.name]
+    others = [c for c in competing(site) if c.kernel.name != chosen.name]
     if others:
         return others[0]
     return judge(site.node.op, site) if chosen.name != site.node.op.name else None

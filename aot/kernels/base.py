@@ -54,6 +54,9 @@ class Kernel(Protocol):
     def work(self, site: Site) -> Work:
         """What it does in one inference, how often, for an estimate of its instructions."""
 
+    def priced(self, site: Site) -> str:
+        """Under which name ``costs.py`` has its prices and bytes of code."""
+
     def instructions(self, site: Site) -> float:
         """Estimate of the instructions executed in one inference."""
 
@@ -106,6 +109,9 @@ class SpecialKernel:
         """What it does in one inference, how often; ``costs.py`` has the instructions for each kind."""
         raise AssertionError(f"{self.name} does not say what it does")
 
+    def priced(self, site: Site) -> str:
+        return self.name
+
     def instructions(self, site: Site) -> float:
         """Estimate of the instructions executed in one inference."""
         return estimate(self.name, site.isa.name, site.goal, self.work(site))
@@ -129,9 +135,9 @@ class SpecialKernel:
     def shared(self, site: Site) -> SharedFunction | None:
         return None
 
-    def flash(self, site: Site) -> int:
-        """Bytes of constants, and of code where that is known from the site."""
-        return sum(data.nbytes for data in self.constants(site).values())
+    def code(self, site: Site) -> int:
+        """Bytes of code which layers of one shape share, where that is known from the site; else 0."""
+        return 0
 
     def variant(self, site: Site) -> str:
         """Layers with another one have functions of their own, also where layers of the kernel share some."""

@@ -129,8 +129,8 @@ class DspDepthwise(SpecialKernel):
         last = np.stack([op.bias(site), op.multipliers(site).m], axis=1) & 0xFFFFFFFF
         return {"filters": np.concatenate([rows, last], axis=1).astype(np.uint32)}
 
-    def flash(self, site: Site) -> int:
-        return super().flash(site) + _plane(site).code
+    def code(self, site: Site) -> int:
+        return _plane(site).code
 
     def scratch(self, site: Site) -> int:
         plane = _plane(site)

@@ -56,8 +56,8 @@ class DspDepthwiseAny(SpecialKernel):
         return {"weights": filters(site, _best(site)), "bias": op.bias(site),
                 "multipliers": op.multipliers(site).m.astype(np.int32)}
 
-    def flash(self, site: Site) -> int:
-        return super().flash(site) + FRAME_BYTES + INSTRUCTION_BYTES * _line(_best(site))
+    def code(self, site: Site) -> int:
+        return FRAME_BYTES + INSTRUCTION_BYTES * _line(_best(site))
 
     def scratch(self, site: Site) -> int:
         walk = _best(site)

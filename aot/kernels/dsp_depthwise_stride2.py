@@ -47,10 +47,10 @@ class DspDepthwiseStride2(SpecialKernel):
         channels = site.output.type.shape[0] * site.output.type.shape[3]
         return {"layer": 1, "channel": channels, "row": channels * d["ROWS"], "outputs": site.output.type.size}
 
-    def flash(self, site: Site) -> int:
+    def code(self, site: Site) -> int:
         d = self._walk(site)
         outputs = d["COLUMNS"] - UNROLL * max(d["GROUPS"] - 1, 0)
-        return super().flash(site) + (1 + d["TOP"] + d["BOTTOM"]) * (ROW_BYTES + OUTPUT_BYTES * outputs)
+        return (1 + d["TOP"] + d["BOTTOM"]) * (ROW_BYTES + OUTPUT_BYTES * outputs)
 
     def dims(self, site: Site) -> dict[str, int]:
         dims = _op(site).dims(site)

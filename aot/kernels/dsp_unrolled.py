@@ -31,8 +31,8 @@ class DspConv2dUnrolled(DspConv2d):
     def instructions(self, site: Site) -> float:
         return super().instructions(site) - _saved(self.dims(site))
 
-    def flash(self, site: Site) -> int:
-        return super().flash(site) + _code(self.dims(site))
+    def code(self, site: Site) -> int:
+        return _code(self.dims(site))
 
     def shared(self, site: Site) -> SharedFunction:
         return _function(self.dims(site))
@@ -49,8 +49,8 @@ class DspPointwiseUnrolled(DspPointwise):
     def instructions(self, site: Site) -> float:
         return super().instructions(site) - _saved(self.dims(site))
 
-    def flash(self, site: Site) -> int:
-        return super().flash(site) + _code(self.dims(site))
+    def code(self, site: Site) -> int:
+        return _code(self.dims(site))
 
     def shared(self, site: Site) -> SharedFunction:
         return _function(self.dims(site))

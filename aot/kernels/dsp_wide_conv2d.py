@@ -39,8 +39,8 @@ class DspWideConv2d(DspConv2d):
     def constants(self, site: Site) -> dict[str, Array]:
         return {"stream": stream_of(site, _spread(site)[1])}
 
-    def flash(self, site: Site) -> int:
-        return super().flash(site) + REPEAT_BYTES * self.dims(site)["REPEATED"]
+    def code(self, site: Site) -> int:
+        return REPEAT_BYTES * self.dims(site)["REPEATED"]
 
     def instructions(self, site: Site) -> float:
         dims = self.dims(site)

@@ -57,8 +57,8 @@ class MveDepthwiseAny(SpecialKernel):
         return {"weights": filters(site, _best(site)), "bias": op.bias(site),
                 "multipliers": op.multipliers(site).m.astype(np.int32)}
 
-    def flash(self, site: Site) -> int:
-        return super().flash(site) + FUNCTION_BYTES
+    def code(self, site: Site) -> int:
+        return FUNCTION_BYTES
 
     def scratch(self, site: Site) -> int:
         return _plane(_best(site))

@@ -51,8 +51,8 @@ class ScalarDepthwise(SpecialKernel):
         return {"weights": filters(site, _best(site)), "bias": op.bias(site),
                 "multipliers": op.multipliers(site).m.astype(np.int32)}
 
-    def flash(self, site: Site) -> int:
-        return super().flash(site) + FUNCTION_BYTES + COLUMN_BYTES * min(_best(site).kernel[1], 7)
+    def code(self, site: Site) -> int:
+        return FUNCTION_BYTES + COLUMN_BYTES * min(_best(site).kernel[1], 7)
 
     def scratch(self, site: Site) -> int:
         return _plane(_best(site))

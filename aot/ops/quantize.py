@@ -94,6 +94,9 @@ class Quantize(Op):
         y = requantize(x[0].astype(np.int64) - site.inputs[0].zero, self._mult(site)) + site.output.zero
         return np.asarray(np.clip(y, *span(after)), FORMATS[after.format])
 
+    def priced(self, site: Site) -> str:
+        return f"{self.name}.{site.inputs[0].type.format}_{site.format}"
+
     def template(self, site: Site) -> str:
         if site.output.type.format == "f32":
             return "quantize.to_f32"

@@ -26,6 +26,7 @@ from aot.kernels.base import Kernel, SpecialKernel
 from aot.ops import OPS
 from aot.ops.base import Case, Site
 from aot.quantize import quantize
+from aot.recipe import Formats
 from aot.targets import TARGETS
 
 TARGET = {f: t for t in reversed(battery.ISAS.values()) for f in TARGETS[t].isa.features}
@@ -56,9 +57,15 @@ def cases(op: str) -> list[Case]:
     return list(next(o for o in OPS if o.name == op).cases())
 
 
+def formats(kernel: type[SpecialKernel]) -> Formats:
+    """Some that it computes in."""
+    return Formats(kernel.activations[0], kernel.weights[0])
+
+
 def projects(kernel: type[SpecialKernel], drawn: Iterable[Scaled], target: str) -> dict[str, Project]:
     """All cases that the kernel fits: the operator's own and the drawn ones."""
-    found = {f"own_{i}": forced(kernel, lambda i=i, c=c: project(graph_of(c), TARGETS[target], f"own_{i}", seed=i))
+    found = {f"own_{i}": forced(kernel, lambda i=i, c=c: project(graph_of(c), TARGETS[target], f"own_{i}", seed=i,
+                                                                 formats=formats(kernel)))
              for i, c in enumerate(cases(kernel.op))}
     found |= {f"drawn_{i}": forced(kernel, lambda i=i, d=d: made(d, target, f"drawn_{i}")) for i, d in enumerate(drawn)}
     return {name: one for name, one in found.items() if one is not None}
@@ -95,7 +102,7 @@ def test_draws_reach_every_kernel(op: str) -> None:
 def test_c_equals_twin(kernel: type[SpecialKernel]) -> None:
     """Through the equivalents in C of what the kernel does."""
     @settings(bounded, max_examples=5)
-    @given(st.lists(scaled(CASES[kernel.op]), min_size=10, max_size=10))
+    @given(st.lists(scaled(CASES[kernel.op], (formats(kernel),)), min_size=10, max_size=10))
     def check(drawn: list[Scaled]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             battery.check(projects(kernel, drawn, TARGET[kernel.feature]), Path(folder), build.host_compiler())
@@ -108,7 +115,7 @@ def test_c_equals_twin(kernel: type[SpecialKernel]) -> None:
 def test_boards_equal_twin(kernel: type[SpecialKernel], board: str) -> None:
     """Through the instructions that it was made for."""
     @settings(bounded, max_examples=3)
-    @given(st.lists(scaled(CASES[kernel.op]), min_size=16, max_size=16))
+    @given(st.lists(scaled(CASES[kernel.op], (formats(kernel),)), min_size=16, max_size=16))
     def check(drawn: list[Scaled]) -> None:
         boards.check(projects(kernel, drawn, board), board)
 

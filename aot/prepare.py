@@ -1,0 +1,53 @@
+"""A float graph with all that is needed to quantize it by one recipe after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from aot.calibrate import DEFAULT_METHOD, Calibration, choose_ranges
+from aot.data import Samples
+from aot.equalize import equalize
+from aot.ir import Array, Graph
+from aot.observe import learning_samples, observe
+from aot.quantize import Trial, quantize
+from aot.recipe import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """The graph, equalized; ranges for 8 bits and whole ones for 16; ``samples`` tell how to round weights."""
+
+    graph: Graph
+    narrow: Calibration
+    whole: Calibration
+    weights: str
+    samples: tuple[Mapping[str, Array], ...]
+
+    def ranges(self, recipe: Recipe) -> Calibration:
+        """The range of each value in the format which the recipe gives it."""
+        fine = {n.output for n in self.graph.nodes if recipe.of(n.output).activations == "s16"}
+        return replace(self.narrow, ranges={n: (self.whole if n in fine else self.narrow).ranges[n]
+                                            for n in self.narrow.ranges})
+
+    def quantize(self, recipe: Recipe, learn: bool = True, trial: Trial | None = None) -> Graph:
+        """The graph in the recipe's formats, with its goals and kernels.
+
+        ``learn``: weights are rounded by what the samples show; ``trial``: see :func:`aot.quantize.quantize`.
+        """
+        graph = quantize(self.graph, self.ranges(recipe), self.weights, self.samples if learn else (), recipe,
+                         trial=trial)
+        return replace(graph, nodes=tuple(
+            replace(n, goal=recipe.goals.get(n.output, ""), kernel=recipe.kernels.get(n.output, ""))
+            for n in graph.nodes))
+
+
+def prepare(graph: Graph, samples: Samples, calibration: str, weights: str,
+            progress: Callable[[], None] | None = None) -> Prepared:
+    """Equalize a float graph and calibrate it on samples (inputs by name, in the model's shapes)."""
+    graph, seen = equalize(graph, observe(graph, samples, progress))
+    narrow = choose_ranges(graph, seen, calibration, known=samples.bytes())
+    whole = narrow
+    if calibration == DEFAULT_METHOD:
+        whole = choose_ranges(graph, seen, "minmax", known=samples.bytes())
+    return Prepared(graph, narrow, whole, weights, learning_samples(graph, samples))
