@@ -80,61 +80,6 @@ static void windows_3_wide_stride1(const aot_windows *walk)
 }
 #endif
 
-/* Pixels of 2 blocks times pairs of channels, as aot_matrix_pairs; `end` is that of the first pixel's output. */
-#if AOT_ARM_DSP
-AOT_ASSEMBLY static void matrix_2_blocks_step24(
-    const uint32_t *stream AOT_UNUSED, const uint32_t *tile AOT_UNUSED, int8_t *output AOT_UNUSED,
-    int32_t offset AOT_UNUSED, const int8_t *end AOT_UNUSED)
-{
-    __asm__(
-        ".syntax unified\n"
-        "push {r4-r11, lr}\n"
-        "ldr r12, [sp, #36]\n" /* end: above 9 saved registers */
-        "sub sp, sp, #16\n"
-        "strd r3, r12, [sp, #4]\n"
-        "1:\n"
-        "ldmia r0!, {r3, r4, r5, r6}\n"
-        "ldmia r1!, {r7, r8, r9}\n"
-        "smlad r10, r5, r8, r3\n smlad r11, r5, r9, r3\n smlad r3, r5, r7, r3\n"
-        "smlad r12, r6, r8, r4\n smlad lr, r6, r9, r4\n smlad r4, r6, r7, r4\n"
-        "sxtb16 r5, r5\n sxtb16 r6, r6\n"
-        "ldmia r1!, {r7, r8, r9}\n"
-        "smlad r10, r5, r8, r10\n smlad r11, r5, r9, r11\n smlad r3, r5, r7, r3\n"
-        "smlad r12, r6, r8, r12\n smlad lr, r6, r9, lr\n smlad r4, r6, r7, r4\n"
-        ".rept 1\n"
-        "ldmia r0!, {r5, r6}\n"
-        "ldmia r1!, {r7, r8, r9}\n"
-        "smlad r10, r5, r8, r10\n smlad r11, r5, r9, r11\n smlad r3, r5, r7, r3\n"
-        "smlad r12, r6, r8, r12\n smlad lr, r6, r9, lr\n smlad r4, r6, r7, r4\n"
-        "sxtb16 r5, r5\n sxtb16 r6, r6\n"
-        "ldmia r1!, {r7, r8, r9}\n"
-        "smlad r10, r5, r8, r10\n smlad r11, r5, r9, r11\n smlad r3, r5, r7, r3\n"
-        "smlad r12, r6, r8, r12\n smlad lr, r6, r9, lr\n smlad r4, r6, r7, r4\n"
-        ".endr\n"
-        "ldmia r0!, {r5, r6}\n"
-        "ldrd r7, r8, [sp, #4]\n"
-        "subw r1, r1, #48\n"
-        "smmla r3, r3, r5, r7\n ssat r3, #8, r3, asr #8\n"
-        "smmla r10, r10, r5, r7\n ssat r10, #8, r10, asr #8\n"
-        "smmla r11, r11, r5, r7\n ssat r11, #8, r11, asr #8\n"
-        "smmla r4, r4, r6, r7\n ssat r4, #8, r4, asr #8\n"
-        "smmla r12, r12, r6, r7\n ssat r12, #8, r12, asr #8\n"
-        "smmla lr, lr, r6, r7\n ssat lr, #8, lr, asr #8\n"
-        "strb r10, [r2, #24]\n strb r11, [r2, #48]\n strb r3, [r2], #1\n"
-        "strb r12, [r2, #24]\n strb lr, [r2, #48]\n strb r4, [r2], #1\n"
-        "cmp r2, r8\n bne 1b\n"
-        "add sp, sp, #16\n"
-        "pop {r4-r11, pc}\n");
-}
-#else
-static void matrix_2_blocks_step24(
-    const uint32_t *stream, const uint32_t *tile, int8_t *output, int32_t offset, const int8_t *end)
-{
-    const aot_matrix layer = { 24, 48, offset, 2, (int32_t)(end - output) / 2 };
-    aot_matrix_pairs(stream, tile, output, &layer);
-}
-#endif
-
 /* Slides a filter over a plane with 20 bytes a row: 7 x 7 outputs, stride 1. */
 #if AOT_ARM_DSP
 AOT_ASSEMBLY static void plane_3x3_stride1_7x7_pitch10_step24_168(
@@ -386,12 +331,7 @@ AOT_LAYER static void conv2d_3(const int8_t *input, int8_t *output, uint32_t *ti
         aot_matrix_widen_three(tile, from, from + (last < 1 ? last : 1) * IN_C, from + (last < 2 ? last : 2) * IN_C,
                                BLOCKS);
         const aot_matrix layer = aot_matrix_layer(PIXELS - first, OUT_C, OUT_ZERO, BLOCKS);
-        if (PIXELS - first >= AOT_MATRIX_PIXELS) {
-            matrix_2_blocks_step24(
-                digits_cnn_conv2d_3_stream, tile, out, AOT_MATRIX_OFFSET(OUT_ZERO), out + OUT_C);
-        } else {
-            aot_matrix_channels(digits_cnn_conv2d_3_stream, tile, out, layer, OUT_C);
-        }
+        aot_matrix_channels(digits_cnn_conv2d_3_stream, tile, out, layer, OUT_C);
         aot_matrix_clamp(out, layer, OUT_C, OUT_MIN, OUT_MAX);
     }
 }
