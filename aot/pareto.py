@@ -177,14 +177,19 @@ def _price(p: Point, goal: str, pace: float) -> float:
 
 def _front(case: Court, made: Space, whole: Array, alone: Shifts, name: str, target: Target, goal: str,
            bounds: Bounds, found: list[Point], references: list[Point]) -> Front:
-    """The points which no other beats, and the one to take: the cheapest that is nowhere worse than 8 bits."""
+    """The points which no other beats, and the one to take.
+
+    That is the cheapest which takes less flash or fewer instructions than 8 bits, and not more of the other; memory has
+    its price here, and a bound if the user sets one. If there is none, the cheapest of all that meet the bounds is taken.
+    """
     kept = [p for i, p in enumerate(found) if not any(q.beats(p) for q in found)
             and not any(q.loss == p.loss and (q.instructions, q.flash) == (p.instructions, p.flash) for q in found[:i])]
     meeting = [p for p in found if bounds.met(p)]
     if not meeting:
         raise _refusal(min(found, key=lambda p: (max(p.loss.points, bounds.max_loss), p.flash)), bounds, case)
     plain = references[0]
-    better = [p for p in meeting if p.flash <= plain.flash and p.instructions <= plain.instructions]
+    better = [p for p in meeting if p.flash <= plain.flash and p.instructions <= plain.instructions
+              and (p.flash, p.instructions) != (plain.flash, plain.instructions)]
     chosen = min(better or [p for p in kept if bounds.met(p)] or meeting,
                  key=lambda p: (_price(p, goal, made.isa.pace), p.flash, p.loss.points))
     return Front(name, target.name, goal, bounds.max_loss, case.judge.classes, len(case.judge.measured),

@@ -50,6 +50,20 @@ def graph_of(case: Case) -> Graph:
     return b.graph(inputs, [b.add(case.op, names, "out")])
 
 
+def with_given_weights(graph: Graph) -> Graph:
+    """The graph with weights whose integers are given, as quantized models have them: a few are beyond 8 bits."""
+    rng = np.random.default_rng(0)
+    name = graph.nodes[0].inputs[1]
+    weights = graph.const(name)
+    assert weights is not None
+    step = float(np.abs(weights).max(initial=0)) / 127 or 1.0
+    whole = np.rint(weights.astype(np.float64) / step)
+    few = rng.integers(0, whole.size, 2)
+    whole.flat[few] = rng.choice((-1, 1), 2) * rng.integers(128, 255, 2)
+    value = replace(graph.values[name], data=(whole * step).astype(np.float32), steps=np.full(whole.shape, step))
+    return replace(graph, values={**graph.values, name: value})
+
+
 def wrapped(case: Case) -> Graph:
     """The same between element-wise functions, so that its inputs and its output lie in the arena."""
     b = Builder("case")

@@ -145,10 +145,12 @@ def depthwise_conv2d(draw: st.DrawFn) -> Case:
 
 @st.composite
 def pointwise(draw: st.DrawFn) -> Case:
-    """Convolutions 1x1 over more channels, as they follow depthwise ones."""
-    side = st.integers(1, 5)
-    shape = (draw(st.sampled_from((1, 1, 2))), draw(side), draw(side), draw(st.integers(1, 48)))
-    w = draw(constants((draw(st.integers(1, 20)), 1, 1, shape[3]), 0))
+    """Convolutions 1x1 over more channels, as they follow depthwise ones; half of the time over channels in fours."""
+    side, outer, inner = st.integers(1, 5), draw(st.integers(1, 20)), draw(st.integers(1, 48))
+    if draw(st.booleans()):
+        outer, inner = 2 * -(-outer // 2), 4 * -(-inner // 4)
+    shape = (draw(st.sampled_from((1, 1, 2))), draw(side), draw(side), inner)
+    w = draw(constants((outer, 1, 1, inner), 0))
     return Case(Conv2d(Window((1, 1)), 1, draw(clamps)), (shape,), w)
 
 

@@ -15,18 +15,19 @@ import pytest
 from drawn import CASES, Scaled, scaled
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from kernels import Project, graph_of, project
+from kernels import Project, graph_of, project, with_given_weights
 from test_property import made
 
 from aot import build, program
 from aot.errors import AotError
 from aot.interpret import site
+from aot.ir import Graph
 from aot.kernels import KERNELS, PRICE, choose
 from aot.kernels.base import Kernel, SpecialKernel
 from aot.ops import OPS
 from aot.ops.base import Case, Site
 from aot.quantize import quantize
-from aot.recipe import Formats
+from aot.recipe import Formats, Recipe
 from aot.targets import TARGETS
 
 TARGET = {f: t for t in reversed(battery.ISAS.values()) for f in TARGETS[t].isa.features}
@@ -62,12 +63,20 @@ def formats(kernel: type[SpecialKernel]) -> Formats:
     return Formats(kernel.activations[0], kernel.weights[0])
 
 
+def graphs(kernel: type[SpecialKernel]) -> Callable[[Case], Graph]:
+    """What makes a graph for it of a case. Weights of 16 bits with inputs of 8 come from quantized models."""
+    given = "s16" in kernel.weights and kernel.activations == ("s8",)
+    return (lambda case: with_given_weights(graph_of(case))) if given else graph_of
+
+
 def projects(kernel: type[SpecialKernel], drawn: Iterable[Scaled], target: str) -> dict[str, Project]:
     """All cases that the kernel fits: the operator's own and the drawn ones."""
-    found = {f"own_{i}": forced(kernel, lambda i=i, c=c: project(graph_of(c), TARGETS[target], f"own_{i}", seed=i,
+    make = graphs(kernel)
+    found = {f"own_{i}": forced(kernel, lambda i=i, c=c: project(make(c), TARGETS[target], f"own_{i}", seed=i,
                                                                  formats=formats(kernel)))
              for i, c in enumerate(cases(kernel.op))}
-    found |= {f"drawn_{i}": forced(kernel, lambda i=i, d=d: made(d, target, f"drawn_{i}")) for i, d in enumerate(drawn)}
+    found |= {f"drawn_{i}": forced(kernel, lambda i=i, d=d: made(d, target, f"drawn_{i}", make))
+              for i, d in enumerate(drawn)}
     return {name: one for name, one in found.items() if one is not None}
 
 
@@ -81,18 +90,17 @@ def test_draws_reach_every_kernel(op: str) -> None:
     """Each of the operator's kernels fits several of the drawn cases, so that what follows is a test of it."""
     reached: Counter[str] = Counter()
 
-    @settings(bounded, max_examples=120, derandomize=True, database=None)
+    @settings(bounded, max_examples=300, derandomize=True, database=None)
     @given(scaled(CASES[op]))
     def look(drawn: Scaled) -> None:
-        graph = graph_of(drawn.case)
-        try:
-            quantized = quantize(graph, drawn.calibration(graph))
-            for kernel in KERNELS:
-                if kernel.op == op:
-                    where = site(quantized, quantized.nodes[-1], TARGETS[TARGET[kernel.feature]].isa)
-                    reached[kernel.name] += any(kernel().computes(replace(where, goal=goal)) for goal in PRICE)
-        except AotError:
-            return
+        for kernel in (k for k in KERNELS if k.op == op):
+            graph = graphs(kernel)(drawn.case)
+            try:
+                quantized = quantize(graph, drawn.calibration(graph), recipe=Recipe(formats(kernel)))
+            except AotError:
+                continue
+            where = site(quantized, quantized.nodes[-1], TARGETS[TARGET[kernel.feature]].isa)
+            reached[kernel.name] += any(kernel().computes(replace(where, goal=goal)) for goal in PRICE)
 
     look()
     assert {k.name for k in KERNELS if k.op == op and reached[k.name] < 4} == set()

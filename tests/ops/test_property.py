@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import battery
@@ -17,7 +18,9 @@ from kernels import Project, graph_of, project, steps_from_reference
 
 from aot import build
 from aot.errors import AotError
+from aot.ir import Graph
 from aot.ops import OPS
+from aot.ops.base import Case
 from aot.targets import TARGETS
 
 #: What may be refused, and rightly: an output scale so much finer than the accumulator's that 32 bits do not do.
@@ -28,9 +31,9 @@ bounded = settings(deadline=None, derandomize="CI" in os.environ, print_blob=Tru
                    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
-def made(drawn: Scaled, target: str, name: str) -> Project | None:
+def made(drawn: Scaled, target: str, name: str, make: Callable[[Case], Graph] = graph_of) -> Project | None:
     """The generated project, or None if it is refused for a good reason."""
-    graph = graph_of(drawn.case)
+    graph = make(drawn.case)
     try:
         return project(graph, TARGETS[target], name, drawn.seed, calibration=drawn.calibration(graph),
                        formats=drawn.formats)
