@@ -180,7 +180,7 @@ def _front(case: Court, made: Space, whole: Array, alone: Shifts, name: str, tar
     """The points which no other beats, and the one to take.
 
     That is the cheapest which takes less flash or fewer instructions than 8 bits, and not more of the other; memory has
-    its price here, and a bound if the user sets one. If there is none, the cheapest of all that meet the bounds is taken.
+    its price here, and a bound if the user sets one. If there is none: the cheapest of all that meet the bounds.
     """
     kept = [p for i, p in enumerate(found) if not any(q.beats(p) for q in found)
             and not any(q.loss == p.loss and (q.instructions, q.flash) == (p.instructions, p.flash) for q in found[:i])]
