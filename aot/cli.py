@@ -25,6 +25,7 @@ from aot.config import as_toml
 from aot.errors import AotError, Problem, printable
 from aot.front import Front
 from aot.inspect import inspect as inspect_model
+from aot.prepare import CORRECTIONS
 from aot.quantize import WEIGHTS
 from aot.sanity import look
 from aot.targets import OPTIMIZE_FLAGS, TARGETS
@@ -72,11 +73,19 @@ class Scales(StrEnum):
     per_tensor = "per-tensor"
 
 
+class Corrections(StrEnum):
+    """--corrections"""
+
+    all_of_them = "all"
+    none = "none"
+
+
 DEFAULT = Method(DEFAULT_METHOD)
 LOSS = Options().max_loss
 #: Evaluation data of which a larger share leaves the calibrated range is worth a warning.
 MANY_CLIPPED = 0.01
 assert [*Goal] == [*OPTIMIZE_FLAGS] and [*Method] == [*METHODS] and [*Scales] == [*WEIGHTS]
+assert [*Corrections] == [*CORRECTIONS]
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="ONNX file.")]
 Data = Annotated[str | None, typer.Option(help="Calibration samples: .npz, .npy, or a folder of images.")]
@@ -87,6 +96,8 @@ Name = Annotated[str | None, typer.Option(help="C identifier; default: the model
 Optimize = Annotated[Goal, typer.Option(help="What to favour.")]
 Format = Annotated[Precision, typer.Option(help="Number format.")]
 Calibration = Annotated[Method, typer.Option(help="How ranges are chosen from the calibration samples.")]
+Mend = Annotated[Corrections, typer.Option("--corrections", help="Whether losses are made good where they can be: "
+                                                                 "equalized, fitted, rounded by what samples show.")]
 Weights = Annotated[Scales, typer.Option(help="Scales of weights: one for each output channel, or one in all.")]
 Ram = Annotated[int | None, typer.Option(metavar="BYTES", min=0,
                                          help="Bytes of arena to stay within, if need be at the cost of speed.")]
@@ -126,12 +137,14 @@ def compile_command(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the generated project.")],
     data: Data = None, data_config: DataConfig = None, target: TargetName = "c99", name: Name = None,
     optimize: Optimize = Goal.balanced, precision: Format = Precision.int8, calibration: Calibration = DEFAULT,
-    weights: Weights = Scales.per_channel, ram: Ram = None, flash: Flash = None, instructions: Instructions = None,
+    weights: Weights = Scales.per_channel, corrections: Mend = Corrections.all_of_them, ram: Ram = None,
+    flash: Flash = None, instructions: Instructions = None,
     max_loss: MaxLoss = LOSS, config: ConfigFile = None, judge: JudgeData = None, picture: Picture = None,
     jobs: Jobs = None, cluster: Cluster = None,
 ) -> None:
     """Compile MODEL to a folder of C sources."""
-    net = _compile(model, data, data_config, target, name, optimize, precision, calibration, weights, ram, flash,
+    net = _compile(model, data, data_config, target, name, optimize, precision, calibration, weights, corrections,
+                   ram, flash,
                    instructions, max_loss, config, judge, picture, jobs, cluster)
     net.write(output)
     out.print(escape(str(net.report)))
@@ -145,14 +158,15 @@ def verify_command(
     calib: Annotated[str | None, typer.Option(help="Calibration samples; default: the evaluation samples.")] = None,
     data_config: DataConfig = None, target: TargetName = "c99", name: Name = None,
     optimize: Optimize = Goal.balanced, precision: Format = Precision.int8, calibration: Calibration = DEFAULT,
-    weights: Weights = Scales.per_channel, ram: Ram = None, flash: Flash = None, instructions: Instructions = None,
+    weights: Weights = Scales.per_channel, corrections: Mend = Corrections.all_of_them, ram: Ram = None,
+    flash: Flash = None, instructions: Instructions = None,
     max_loss: MaxLoss = LOSS, config: ConfigFile = None, judge: JudgeData = None, picture: Picture = None,
     jobs: Jobs = None, cluster: Cluster = None, json_file: Json = None,
 ) -> None:
     """Compare the float model, the numpy twin and the compiled C, layer by layer."""
     net = _compile(model, calib if calib is not None else data, data_config, target, name, optimize, precision,
-                   calibration, weights, ram, flash, instructions, max_loss, config, judge, picture, jobs, cluster,
-                   quiet=json_file == "-")
+                   calibration, weights, corrections, ram, flash, instructions, max_loss, config, judge, picture, jobs,
+                   cluster, quiet=json_file == "-")
     samples = sample_data.load(data, net.float_graph, "the evaluation data", data_config)
     if calib is not None:
         for warning in look(net.float_graph, samples, "the evaluation data", few=False):
@@ -177,12 +191,14 @@ def bench_command(
     target: Annotated[str, typer.Option(help="See `aot targets`.")],
     data: Data = None, data_config: DataConfig = None, name: Name = None,
     optimize: Optimize = Goal.balanced, precision: Format = Precision.int8, calibration: Calibration = DEFAULT,
-    weights: Weights = Scales.per_channel, ram: Ram = None, flash: Flash = None, instructions: Instructions = None,
+    weights: Weights = Scales.per_channel, corrections: Mend = Corrections.all_of_them, ram: Ram = None,
+    flash: Flash = None, instructions: Instructions = None,
     max_loss: MaxLoss = LOSS, config: ConfigFile = None, judge: JudgeData = None, picture: Picture = None,
     jobs: Jobs = None, cluster: Cluster = None, json_file: Json = None,
 ) -> None:
     """Run MODEL on an emulated board: instructions, bytes of flash and RAM, and bytes equal to this machine's."""
-    net = _compile(model, data, data_config, target, name, optimize, precision, calibration, weights, ram, flash,
+    net = _compile(model, data, data_config, target, name, optimize, precision, calibration, weights, corrections,
+                   ram, flash,
                    instructions, max_loss, config, judge, picture, jobs, cluster, quiet=json_file == "-")
     result = bench_model.bench(net)
     _write_json(json_file, result.as_json())
@@ -225,14 +241,15 @@ def doctor_command(
     calib: Annotated[str | None, typer.Option(help="Calibration samples; default: the samples to examine.")] = None,
     data_config: DataConfig = None, target: TargetName = "c99", name: Name = None,
     optimize: Optimize = Goal.balanced, precision: Format = Precision.int8, calibration: Calibration = DEFAULT,
-    weights: Weights = Scales.per_channel, ram: Ram = None, flash: Flash = None, json_file: Json = None,
+    weights: Weights = Scales.per_channel, corrections: Mend = Corrections.all_of_them, ram: Ram = None,
+    flash: Flash = None, json_file: Json = None,
     html: Annotated[str | None, typer.Option("--html", metavar="FILE", help="Write a page with plots.")] = None,
 ) -> None:
     """Find out which layers of MODEL lose what in quantization, and which options mend it."""
     with progress("examining") as tick:
         found = aot.doctor(model, data, calib=calib, data_config=data_config, target=target, name=name,
                            optimize=str(optimize), precision=str(precision), calibration=str(calibration),
-                           weights=str(weights), ram=ram, flash=flash,
+                           weights=str(weights), corrections=str(corrections), ram=ram, flash=flash,
                            progress=lambda stage, done, total: tick(done, total, stage))
     for warning in found.warnings:
         warn(warning)
@@ -285,14 +302,15 @@ def main() -> None:
 
 
 def _compile(model: str, data: str | None, data_config: str | None, target: str, name: str | None, optimize: Goal,
-             precision: Precision, calibration: Method, weights: Scales, ram: int | None, flash: int | None,
-             instructions: int | None, max_loss: float, config: str | None, judge: str | None, picture: str | None,
-             jobs: int | None, cluster: str | None, quiet: bool = False) -> Net:
+             precision: Precision, calibration: Method, weights: Scales, corrections: Corrections,
+             ram: int | None, flash: int | None, instructions: int | None, max_loss: float, config: str | None,
+             judge: str | None, picture: str | None, jobs: int | None, cluster: str | None, quiet: bool = False) -> Net:
     _check_picture(picture)
     with progress("calibrating") as tick:
         net = aot.compile(model, data, name=name, data_config=data_config, target=target, optimize=str(optimize),
-                          precision=str(precision), calibration=str(calibration), weights=str(weights), ram=ram,
-                          flash=flash, instructions=instructions, max_loss=max_loss, config=config, judge=judge,
+                          precision=str(precision), calibration=str(calibration), weights=str(weights),
+                          corrections=str(corrections), ram=ram, flash=flash, instructions=instructions,
+                          max_loss=max_loss, config=config, judge=judge,
                           processes=jobs or os.cpu_count() or 1, cluster=cluster,
                           progress=lambda stage, done, total: tick(done, total, stage))
     for warning in net.report.warnings:

@@ -29,7 +29,7 @@ from aot.pareto import Bounds
 from aot.pareto import search as search_front
 from aot.passes import run_passes
 from aot.plan import Plan
-from aot.prepare import Prepared, prepare
+from aot.prepare import CORRECTIONS, Prepared, prepare
 from aot.prequantized import quantize_given
 from aot.program import Program
 from aot.quantize import WEIGHTS
@@ -66,6 +66,7 @@ class Options:
     precision: str = "int8"
     calibration: str = DEFAULT_METHOD
     weights: str = WEIGHTS[0]
+    corrections: str = CORRECTIONS[0]
     ram: int | None = None
     flash: int | None = None
     instructions: int | None = None
@@ -258,7 +259,7 @@ def _start(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataLi
     agree(loaded.graph, graph, loaded.model, samples)
     warnings = () if data is None else look(graph, samples)
     prepared = None if floating or gives else prepare(graph, samples, chosen.calibration, chosen.weights,
-                                                      _ticking(progress, len(samples)))
+                                                      chosen.corrections, _ticking(progress, len(samples)))
     return _Start(loaded.name, loaded.model, graph, samples, data is not None, gives, warnings, prepared)
 
 
@@ -339,6 +340,8 @@ def _options(given: Mapping[str, Any]) -> Options:
     check_method(chosen.calibration)
     if chosen.weights not in WEIGHTS:
         raise AotError(f"unknown form of weights {chosen.weights!r}", f"choose from {', '.join(WEIGHTS)}")
+    if chosen.corrections not in CORRECTIONS:
+        raise AotError(f"unknown corrections {chosen.corrections!r}", f"choose from {', '.join(CORRECTIONS)}")
     if chosen.precision not in (*PRECISIONS, "auto"):
         raise AotError(f"precision {chosen.precision!r} is not supported",
                        f"choose from {', '.join(PRECISIONS)} or auto")

@@ -7,23 +7,25 @@ outputs can be rounded alone, or put back to float alone. What that does to the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from aot.batch import Batch, Stack, stack
-from aot.calibrate import METHODS, calibrate
+from aot.calibrate import METHODS
 from aot.compiler import Net, compile
 from aot.data import Config, DataLike, Samples, load
 from aot.errors import AotError
-from aot.given import has_grids
+from aot.given import has_grids, has_steps
 from aot.health import Answers, Channel, Diagnosis, Layer, Part, Recipe, Restored
 from aot.ir import Array, Graph, Node
 from aot.names import comment
 from aot.numerics import decibels
-from aot.observe import learning_samples
+from aot.prepare import CORRECTIONS, prepare
 from aot.quantize import WEIGHTS, prove
-from aot.quantize import quantize as quantize_graph
+from aot.recipe import Recipe as FormatRecipe
 
 #: Samples on which answers are judged, and on which layers are.
 JUDGED, WALKED, FEWEST_WALKED = 256, 48, 8
@@ -59,7 +61,7 @@ def diagnose(net: Net, samples: Samples, calib: Samples, progress: Progress | No
     tried = tuple(_recipes(net, samples, calib, judged, truth, labels, tell))
     best = min(tried, key=lambda r: r.answers.error, default=None)
     better = best if best is not None and best.answers.error < WORTH * answers.error else None
-    options = {"weights": net.options.weights, "calibration": net.options.calibration}
+    options = {name: getattr(net.options, name) for name in _WHY}
     return Diagnosis(net.name, options, answers, layers, restored, blamed, tried, better, net.report.warnings,
                      len(walked))
 
@@ -244,29 +246,27 @@ def _channels(exact: Array, rough: Array, limits: tuple[float, float] | None, we
 
 def _recipes(net: Net, samples: Samples, calib: Samples, judged: Array, truth: Mapping[str, Array],
              labels: Array | None, tell: Progress) -> Iterable[Recipe]:
-    """Other options, each tried on the judged samples."""
-    current = (net.options.calibration, net.options.weights)
-    ways = [w for w in WEIGHTS if w == net.options.weights or w == WEIGHTS[0]]
-    learned = learning_samples(net.float_graph, calib)
-    learned = learned[::-(-len(learned) // LEARNED)]
-    methods = [net.options.calibration, *(m for m in METHODS if m != net.options.calibration)]
-    for k, method in enumerate(methods):
-        tell("trying recipes", k, len(methods))
-        ranges = net.calibration
-        if method != net.options.calibration:
-            ranges = calibrate(net.float_graph, calib, method, known=calib.bytes())
-        for way in ways:
-            if (method, way) == current:
-                continue
-            try:
-                graph = quantize_graph(net.float_graph, ranges, way, learned)
-            except AotError:  # a range which the layers' accumulators do not allow
-                continue
-            found = _outputs(Batch(net.float_graph, graph), samples, judged, True)
-            options = {k: v for k, v, old in (("weights", way, current[1]), ("calibration", method, current[0]))
-                       if v != old}
-            yield Recipe(options, "; ".join(_WHY[k] for k in options), _answers(truth, found, labels))
+    """Other options, each tried on the judged samples: of weights and corrections, then of the choice of ranges."""
+    current = {name: getattr(net.options, name) for name in _WHY}
+    mended = (current["corrections"],) if has_steps(net.float_graph) else CORRECTIONS  # given weights are left alone
+    ways = [{**current, "weights": w, "corrections": c} for w, c in product(WEIGHTS, mended)
+            if w in (current["weights"], WEIGHTS[0]) and c in (current["corrections"], CORRECTIONS[0])]
+    tries = [w for w in ways if w != current]
+    tries += [{**ways[0], "calibration": m} for m in METHODS if m != current["calibration"]]
+    for k, options in enumerate(tries):
+        tell("trying recipes", k, len(tries))
+        prepared = prepare(net.float_graph, calib, options["calibration"], options["weights"],
+                           CORRECTIONS[1] if has_steps(net.float_graph) else options["corrections"])
+        few = prepared.samples[::max(-(-len(prepared.samples) // LEARNED), 1)]
+        try:
+            graph = replace(prepared, samples=few).quantize(FormatRecipe())
+        except AotError:  # a range which the layers' accumulators do not allow
+            continue
+        found = _outputs(Batch(prepared.graph, graph), samples, judged, True)
+        changed = {name: value for name, value in options.items() if value != current[name]}
+        yield Recipe(changed, "; ".join(_WHY[name] for name in changed), _answers(truth, found, labels))
 
 
 _WHY = {"weights": "a scale for each output channel instead of one for all, so that small channels keep their digits",
-        "calibration": "another choice of ranges, which weighs clipping against resolution differently"}
+        "calibration": "another choice of ranges, which weighs clipping against resolution differently",
+        "corrections": "channels equalized, weights fitted and rounded by what samples show, biases corrected"}

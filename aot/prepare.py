@@ -13,6 +13,10 @@ from aot.observe import learning_samples, observe
 from aot.quantize import Trial, quantize
 from aot.recipe import Recipe
 
+#: Whether what can be lost by 8 bits is made good where it can: channels are equalized, weights fitted and rounded by
+#: what samples show, biases corrected. Without, there is only rounding to the nearest, as a comparison.
+CORRECTIONS = ("all", "none")
+
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
@@ -43,11 +47,14 @@ class Prepared:
 
 
 def prepare(graph: Graph, samples: Samples, calibration: str, weights: str,
-            progress: Callable[[], None] | None = None) -> Prepared:
-    """Equalize a float graph and calibrate it on samples (inputs by name, in the model's shapes)."""
-    graph, seen = equalize(graph, observe(graph, samples, progress))
+            corrections: str = CORRECTIONS[0], progress: Callable[[], None] | None = None) -> Prepared:
+    """Equalize a float graph and calibrate it on samples; ``corrections`` is one of :data:`CORRECTIONS`."""
+    seen = observe(graph, samples, progress)
+    if corrections == CORRECTIONS[0]:
+        graph, seen = equalize(graph, seen)
     narrow = choose_ranges(graph, seen, calibration, known=samples.bytes())
     whole = narrow
     if calibration == DEFAULT_METHOD:
         whole = choose_ranges(graph, seen, "minmax", known=samples.bytes())
-    return Prepared(graph, narrow, whole, weights, learning_samples(graph, samples))
+    return Prepared(graph, narrow, whole, weights,
+                    learning_samples(graph, samples) if corrections == CORRECTIONS[0] else ())

@@ -166,11 +166,27 @@ def test_write(one: Net, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [{"target": "z80"}, {"optimize": "fast"}, {"precision": "int5"}, {"speed": True},
-                                     {"calibration": "guess"}, {"ram": -1}, {"flash": 1}])
+                                     {"calibration": "guess"}, {"corrections": "some"}, {"ram": -1}, {"flash": 1}])
 def test_options_that_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(aot.AotError) as caught:
         aot.compile(dense(), draws(dense()), **options)
     assert caught.value.problems[0].hint
+
+
+def test_without_corrections_weights_are_rounded_to_the_nearest() -> None:
+    """And with them they are not: the option does something."""
+    def off(corrections: str) -> float:
+        net = aot.compile(cnn(), draws(cnn(), 60), corrections=corrections)
+        exact = {n.output: net.float_graph.const(n.inputs[1]) for n in net.float_graph.nodes if n.op.linear}
+        worst = 0.0
+        for node in (n for n in net.graph.nodes if n.op.linear):
+            value, w = net.graph.values[node.inputs[1]], exact[node.output]
+            assert value.data is not None and w is not None
+            steps = np.asarray(value.quant.scale).reshape([-1 if i == value.quant.axis else 1 for i in range(w.ndim)])
+            worst = max(worst, float(np.abs(value.data - w / steps).max()))
+        return worst
+
+    assert off("none") <= 0.5001 < off("all")
 
 
 def test_no_data() -> None:
