@@ -29,7 +29,7 @@ from aot.recipe import Recipe as FormatRecipe
 
 #: Samples on which answers are judged, and on which layers are.
 JUDGED, WALKED, FEWEST_WALKED = 256, 48, 8
-#: Samples from which weights are learned when a recipe is tried; a compilation takes more, and is hardly ever worse.
+#: Samples from which weights are learned when a recipe is tried first.
 LEARNED = 32
 #: Multiplications (and tenths of elements) which all walks may cost together, and elements held at a time.
 MOST_WORK, MOST_ELEMENTS = 3e10, 1 << 25
@@ -58,8 +58,7 @@ def diagnose(net: Net, samples: Samples, calib: Samples, progress: Progress | No
     layers, restored = _walk(net, batch, x, tell)
     few = next((k + 1 for k, r in enumerate(restored) if r.left <= LEFT), len(restored))
     blamed = tuple(r.name for r in restored[:few]) if few <= max(1, BLAMED * len(restored)) else ()
-    tried = tuple(_recipes(net, samples, calib, judged, truth, labels, tell))
-    best = min(tried, key=lambda r: r.answers.error, default=None)
+    tried, best = _recipes(net, samples, calib, judged, truth, labels, tell)
     better = best if best is not None and best.answers.error < WORTH * answers.error else None
     options = {name: getattr(net.options, name) for name in _WHY}
     return Diagnosis(net.name, options, answers, layers, restored, blamed, tried, better, net.report.warnings,
@@ -245,26 +244,43 @@ def _channels(exact: Array, rough: Array, limits: tuple[float, float] | None, we
 # --- recipes -----------------------------------------------------------------------------------------------------
 
 def _recipes(net: Net, samples: Samples, calib: Samples, judged: Array, truth: Mapping[str, Array],
-             labels: Array | None, tell: Progress) -> Iterable[Recipe]:
-    """Other options, each tried on the judged samples: of weights and corrections, then of the choice of ranges."""
+             labels: Array | None, tell: Progress) -> tuple[tuple[Recipe, ...], Recipe | None]:
+    """Other options, each tried on the judged samples, and the best: of weights and corrections, then of ranges.
+
+    All are tried with weights learned from few samples, and the best once more as a compilation would have it.
+    """
     current = {name: getattr(net.options, name) for name in _WHY}
-    mended = (current["corrections"],) if has_steps(net.float_graph) else CORRECTIONS  # given weights are left alone
+    given = has_steps(net.float_graph)  # weights that are left alone
+    mended = (current["corrections"],) if given else CORRECTIONS
     ways = [{**current, "weights": w, "corrections": c} for w, c in product(WEIGHTS, mended)
             if w in (current["weights"], WEIGHTS[0]) and c in (current["corrections"], CORRECTIONS[0])]
     tries = [w for w in ways if w != current]
     tries += [{**ways[0], "calibration": m} for m in METHODS if m != current["calibration"]]
-    for k, options in enumerate(tries):
-        tell("trying recipes", k, len(tries))
+
+    def tried(options: Mapping[str, str], learned: int) -> Recipe | None:
         prepared = prepare(net.float_graph, calib, options["calibration"], options["weights"],
-                           CORRECTIONS[1] if has_steps(net.float_graph) else options["corrections"])
-        few = prepared.samples[::max(-(-len(prepared.samples) // LEARNED), 1)]
+                           CORRECTIONS[1] if given else options["corrections"],
+                           equalized=current["corrections"] == CORRECTIONS[0])
+        few = prepared.samples[::max(-(-len(prepared.samples) // learned), 1)]
         try:
             graph = replace(prepared, samples=few).quantize(FormatRecipe())
         except AotError:  # a range which the layers' accumulators do not allow
-            continue
+            return None
         found = _outputs(Batch(prepared.graph, graph), samples, judged, True)
         changed = {name: value for name, value in options.items() if value != current[name]}
-        yield Recipe(changed, "; ".join(_WHY[name] for name in changed), _answers(truth, found, labels))
+        return Recipe(changed, "; ".join(_WHY[name] for name in changed), _answers(truth, found, labels))
+
+    found = []
+    for k, options in enumerate(tries):
+        tell("trying recipes", k, len(tries))
+        found.append(tried(options, LEARNED))
+    kept = [r for r in found if r is not None]
+    best = min(kept, key=lambda r: r.answers.error, default=None)
+    if best is not None:
+        again = tried({**current, **best.options}, len(calib))
+        kept = [again if r is best and again is not None else r for r in kept]
+        best = again
+    return tuple(kept), best
 
 
 _WHY = {"weights": "a scale for each output channel instead of one for all, so that small channels keep their digits",

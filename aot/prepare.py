@@ -47,10 +47,14 @@ class Prepared:
 
 
 def prepare(graph: Graph, samples: Samples, calibration: str, weights: str,
-            corrections: str = CORRECTIONS[0], progress: Callable[[], None] | None = None) -> Prepared:
-    """Equalize a float graph and calibrate it on samples; ``corrections`` is one of :data:`CORRECTIONS`."""
+            corrections: str = CORRECTIONS[0], progress: Callable[[], None] | None = None,
+            equalized: bool = False) -> Prepared:
+    """Equalize a float graph, unless it is ``equalized`` already, and calibrate it on samples.
+
+    ``corrections`` is one of :data:`CORRECTIONS`.
+    """
     seen = observe(graph, samples, progress)
-    if corrections == CORRECTIONS[0]:
+    if corrections == CORRECTIONS[0] and not equalized:
         graph, seen = equalize(graph, seen)
     narrow = choose_ranges(graph, seen, calibration, known=samples.bytes())
     whole = narrow

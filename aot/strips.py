@@ -13,6 +13,7 @@ from aot.kernels import PRICE, PRICE_OF_MEMORY
 from aot.kernels.base import Kernel
 from aot.plan import Plan, plan
 from aot.program import Program, Step, Using, lower, sameness
+from aot.recipe import GOALS
 from aot.targets import Isa
 
 #: Strips that are tried, and the longest stretch of layers around the one that needs most.
@@ -145,26 +146,39 @@ def arrange(graph: Graph, isa: Isa, goal: str, ram: int | None, flash: int | Non
 def within(graph: Graph, isa: Isa, goal: str, ram: int | None, flash: int | None) -> Arrangement:
     """The arrangement for budgets in bytes, if need be with smaller kernels or for a smaller goal.
 
-    An AotError says what is needed if ``flash`` is too small. What strips need besides is taken from the kernels.
+    Layers get goals of their own until ``flash`` bytes do, or all of them a smaller one: what takes fewer instructions.
+    An AotError says what is needed if ``flash`` is too small.
     """
     if flash is None:
         return arrange(graph, isa, goal, ram)
+    found, refused = _fitted(graph, isa, goal, ram, flash)
+    for whole in GOALS[GOALS.index(goal):]:
+        made = arrange(graph, isa, whole, ram, flash)
+        if program_flash(made.program, whole).total <= flash:
+            found.append(made)
+    if not found:
+        raise refused
+    return min(found, key=lambda a: (0 if ram is None else max(a.plan.size - ram, 0), a.instructions))
+
+
+def _fitted(graph: Graph, isa: Isa, goal: str, ram: int | None, flash: int) -> tuple[list[Arrangement], AotError]:
+    """The arrangement in which layers have goals of their own, if it fits, or what is said if nothing does.
+
+    What strips need besides is taken from the kernels.
+    """
     room = flash
-    need: Flash | None = None
+    need = Flash(0, 0)
     for _ in range(ROUNDS):
         try:
             chosen, smaller = fitted(graph, isa, goal, room)
-        except AotError:
-            if need is None:
-                raise
-            break
+        except AotError as error:
+            return [], error if need.total == 0 else refusal(need, flash)
         made = arrange(chosen, isa, smaller, ram, flash)
         need = program_flash(made.program, smaller)
         if need.total <= flash:
-            return made
+            return [made], refusal(need, flash)
         room -= need.total - flash
-    assert need is not None
-    raise refusal(need, flash)
+    return [], refusal(need, flash)
 
 
 def _tries(state: _State, judge: _Judge) -> Iterator[_State]:

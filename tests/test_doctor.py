@@ -76,7 +76,9 @@ def test_the_recipe_cures(ill: Diagnosis) -> None:
     assert ill.recipe.words.startswith("--weights per-channel")
     assert ill.recipe.answers.error < 0.2 * ill.answers.error
     cured = aot.doctor(uneven(), draws(uneven(), 60), **ill.recipe.options)
-    assert cured.answers == ill.recipe.answers, "what was promised"
+    promised = ill.recipe.answers
+    assert cured.answers.agreement == promised.agreement, "what was promised"
+    assert cured.answers.error == pytest.approx(promised.error, rel=1e-3)
     assert cured.worst()[0].harm < 0.8
     assert cured.recipe is None or "weights" not in cured.recipe.options
 
