@@ -407,7 +407,9 @@ def test_shared_models(name: str, data: str, top1: float) -> None:
     assert not net.report.kept
     x = samples["x"].astype(np.float32) * samples["scale"] + samples["offset"]
     answers = np.asarray(net.run(x.astype(np.float32))).reshape(len(x), -1).argmax(axis=1)
-    assert abs(float((answers == samples["y"]).mean()) - top1) <= 0.002 + 1e-6
+    right = float((answers == samples["y"]).mean())
+    assert right >= top1 - 0.002 - 1e-6
+    assert calib is not None or right <= top1 + 0.002 + 1e-6  # calibrated activations may happen to answer better
     if calib is None:
         for found in off(net, {net.graph.inputs[0]: x[0].reshape(net.graph.values[net.graph.inputs[0]].type.shape)}):
             assert found.steps <= 1 and found.tie <= 0.02, found
