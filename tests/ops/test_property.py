@@ -23,8 +23,9 @@ from aot.ops import OPS
 from aot.ops.base import Case
 from aot.targets import TARGETS
 
-#: What may be refused, and rightly: an output scale so much finer than the accumulator's that 32 bits do not do.
-REFUSED = ("may overflow", "times the output's")
+#: What may be refused, and rightly: an output scale so much finer than the accumulator's that 32 bits do not do, or
+#: given weights so small that a bias has too many of their steps.
+REFUSED = ("may overflow", "times the output's", "steps of sums, more than 32 bits hold")
 #: So many cases share one program.
 TOGETHER = 6
 bounded = settings(deadline=None, derandomize="CI" in os.environ, print_blob=True,
