@@ -199,6 +199,11 @@ def _least_error_behind(behind: Callable[[Array], Array], low: float, high: floa
         quant = affine(a, b, "s8")
         return float(((behind(dequantize(quantize(rows, quant, -128, 127), quant)) - exact) ** 2).mean())
 
+    return descend(error, low, high, start)
+
+
+def descend(error: Callable[[float, float], float], low: float, high: float, start: Range) -> Range:
+    """The range of the least error, searched by cutting ``low`` .. ``high`` at one end after the other."""
     best = min((error(low, high), low, high), (error(start.low, start.high), start.low, start.high))
     for _ in range(2):
         _, a, b = best

@@ -13,16 +13,14 @@ from math import sqrt
 
 import numpy as np
 
-from aot.ir import Array, Graph
-from aot.ops.reshape import Reshape
-from aot.ops.softmax import Softmax
+from aot.ir import Array
 
 #: Samples with a like lead, whose changes stand for one another: this share of all, and at least so many.
 ALIKE, FEWEST_ALIKE = 0.25, 16
 #: The loss is what a test of so many samples shows, so many standard deviations above what is expected.
 TEST, DEVIATIONS = 500, 1.0
-#: Elements of an output that are compared, where it holds no scores of classes; and the most classes.
-COMPARED, MOST_CLASSES = 4096, 4096
+#: Elements of an output that are compared, where it holds no scores of classes.
+COMPARED = 4096
 #: Temperatures that are tried to make the scores' probabilities true.
 TEMPERATURES = tuple(np.geomspace(0.25, 16, 49).tolist())
 
@@ -41,25 +39,6 @@ class Loss:
     changed: float | None = None
     top1: float | None = None
     float_top1: float | None = None
-
-
-def decisive(graph: Graph) -> str:
-    """The value by which to judge: the main output, or what goes into the softmax that makes it."""
-    producer, name = graph.producer(), graph.outputs[0]
-    while name in producer and isinstance(producer[name].op, Softmax | Reshape):
-        name = producer[name].inputs[0]
-    return name if graph.values[name].type.size == graph.values[graph.outputs[0]].type.size else graph.outputs[0]
-
-
-def classifies(graph: Graph, labels: Array | None) -> bool:
-    """Whether the main output holds scores of classes: if there are labels, or a softmax of it all, or few numbers."""
-    output = graph.values[graph.outputs[0]].type
-    if not 2 <= output.size <= MOST_CLASSES or output.size != output.shape[-1]:
-        return False
-    if labels is not None:
-        return labels.ndim == 1 and labels.dtype.kind in "iu"
-    largest = max(graph.values[n].type.size for n in graph.inputs)
-    return decisive(graph) != graph.outputs[0] or output.size < largest
 
 
 class Judge:

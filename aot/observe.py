@@ -114,6 +114,19 @@ class Comparison:
                     exact.pop(name, None)
                     whole.pop(name, None)
 
+    def unrounded(self, graph: Graph, node: Node, inputs: Sequence[Value]) -> tuple[Array, Array]:
+        """A node's outputs in float, and what integer inputs and constants make of them before they are rounded.
+
+        Both are of shape [samples, *shape]; to be called before :meth:`advance`.
+        """
+        exact, rough = [], []
+        for before, whole in zip(self._float, self._whole, strict=True):
+            operands = [graph.const(i) if graph.const(i) is not None else before[i] for i in node.inputs]
+            exact.append(node.op.reference(*(np.asarray(x, np.float64) for x in operands)))
+            rough.append(node.op.reference(*(real(whole[v.name] if v.data is None else v.data, v.type)
+                                             for v in inputs)))
+        return np.stack(exact), np.stack(rough)
+
     def error(self, graph: Graph, values: Mapping[str, Value]) -> float:
         """Mean absolute difference of the outputs, once all nodes are computed, as a share of their mean size."""
         total = 0.0

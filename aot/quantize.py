@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
-from aot.calibrate import Calibration, Range
+from aot.calibrate import DEFAULT_METHOD, Calibration, Range
 from aot.errors import AotError
 from aot.interpret import site
 from aot.ir import Array, Graph, Node, Quant, TensorType, Value
@@ -17,6 +17,7 @@ from aot.ops.concat import Concat
 from aot.ops.quantize import Quantize
 from aot.reach import narrowed, reaches, widened
 from aot.recipe import Recipe
+from aot.scores import scores, scores_range
 
 #: Called with a linear node, its inputs as they are quantized, its output, and the moments its weights are rounded by.
 Trial = Callable[[Node, tuple[Value, ...], Value, Moments | None], None]
@@ -59,6 +60,7 @@ def _quantized(graph: Graph, calibration: Calibration, weights: str, samples: Se
         values[name] = Value(name, given.get(name) or TensorType(format, graph.values[name].type.shape, quant))
         comparison.begin(values[name])
     shared = _concatenations(graph, calibration, recipe, reach, given)
+    decided = scores(graph) if samples and calibration.method == DEFAULT_METHOD else None
     nodes: list[Node] = []
     changed = False
 
@@ -120,9 +122,13 @@ def _quantized(graph: Graph, calibration: Calibration, weights: str, samples: Se
             changed = changed or (moments is not None and len(moments.folds) > 0)
             if trial is not None and node.op.linear:
                 trial(node, inputs, out, moments)
-            constants = node.op.quantize_constants(inputs, out,
-                                                   WeightForm(weights == WEIGHTS[0], moments, formats.weights,
-                                                              node.output in given))
+            form = WeightForm(weights == WEIGHTS[0], moments, formats.weights, node.output in given)
+            constants = node.op.quantize_constants(inputs, out, form)
+            if node.output == decided and format == "s8" and node.output not in given and quant is not None:
+                exact, rough = comparison.unrounded(graph, node, constants)
+                found = scores_range(exact, rough, calibration.ranges[node.output])
+                out = replace(out, type=replace(kind, quant=node.op.output_quant(found.low, found.high, format)))
+                constants = node.op.quantize_constants(inputs, out, form)
         except AotError as error:
             raise LayerError(node, error) from error
         names = []

@@ -10,12 +10,13 @@ import numpy as np
 from aot.batch import Batch, stack
 from aot.data import Samples
 from aot.ir import Array, Graph, Node, Value
-from aot.judge import Judge, classifies, decisive
+from aot.judge import Judge
 from aot.numerics import dequantize
 from aot.ops.base import Moments, WeightForm
 from aot.prepare import Prepared
 from aot.quantize import WEIGHTS
 from aot.recipe import Formats, Recipe
+from aot.scores import classifies, decisive
 from aot.workers import Map
 
 #: Multiplications (and tenths of elements) which all walks may cost together, elements held at a time, and samples.

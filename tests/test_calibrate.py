@@ -10,7 +10,10 @@ from aot.calibrate import METHODS, Calibration, Range, calibrate
 from aot.errors import AotError
 from aot.ir import Array, Graph
 from aot.observe import KEPT_PER_SAMPLE
+from aot.ops.add import Add
 from aot.ops.base import affine
+from aot.ops.fully_connected import FullyConnected
+from aot.ops.reshape import Reshape
 from aot.ops.unary import Unary
 
 
@@ -103,6 +106,40 @@ def test_entropy_is_not_taken_in_by_what_activations_pile_up_at_zero_and_at_thei
     x = np.clip(np.random.default_rng(4).normal(size=(20, 4000)) * 3, 0, bound)
     _, y = ranges(x, "entropy")
     assert y.high == 0.0 and y.low <= -0.6 * x.max()
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_channel_counts_as_much_as_its_readers_weigh_it(moved: bool) -> None:
+    """Rare large values of a channel that no weight meets may be cut for finer steps, also behind a reshape."""
+    x = np.random.default_rng(5).normal(size=(20, 1, 4, 50, 2)) ** (1, 3)
+
+    def width(*weights: float) -> float:
+        b = Sketch()
+        b.input("x", (1, 4, 50, 2))
+        y = b.then(Unary("neg"), "x", "y")
+        read = b.then(Reshape((1, 200, 2)), y, "z") if moved else y
+        inputs = [read, b.constant(np.array([weights], np.float32), "w"), b.constant(np.zeros(1, np.float32), "b")]
+        graph = b.graph(["x"], [b.then(FullyConnected(), inputs, "out")])
+        found = calibrate(graph, [{"x": s.astype(np.float32)} for s in x]).ranges["y"]
+        return found.high - found.low
+
+    assert width(1.0, 0.0) < 0.7 * width(0.0, 1.0)
+
+
+@pytest.mark.parametrize("method", ["auto", "mse"])
+def test_what_a_clamped_sum_cuts_off_needs_no_steps(method: str) -> None:
+    """relu(a + b), where b is small: a's range goes as far down as b can lift it."""
+    b = Sketch()
+    b.input("x", (1, 400))
+    b.input("small", (1, 400))
+    a = b.then(Unary("neg"), "x", "a")
+    graph = b.graph(["x", "small"], [b.then(Add(clamp=(0.0, None)), [a, "small"], "y")])
+    rng = np.random.default_rng(6)
+    samples = [{"x": rng.uniform(-10, 10, (1, 400)).astype(np.float32),
+                "small": rng.uniform(-1, 1, (1, 400)).astype(np.float32)} for _ in range(20)]
+    found = calibrate(graph, samples, method).ranges["a"]
+    assert -3.0 < found.low < -0.5 and found.high > 9.5
+    assert calibrate(graph, samples, "minmax").ranges["a"].low < -9.5
 
 
 # --- refusals ----------------------------------------------------------------------------------------------------

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sketch import Sketch
 
 from aot.ir import Array
-from aot.judge import Judge, classifies, decisive
-from aot.ops.reshape import Reshape
-from aot.ops.softmax import Softmax
+from aot.judge import Judge
 
 RNG = np.random.default_rng(0)
 
@@ -79,18 +76,3 @@ def test_other_outputs_are_judged_by_their_error() -> None:
     exact = RNG.normal(size=(50, 64))
     loss = Judge(exact, False).judged(exact + 0.01 * RNG.normal(size=exact.shape))
     assert loss.expected == pytest.approx(1.0, rel=0.1) and loss.changed is None and loss.points > loss.expected
-
-
-def test_what_is_judged() -> None:
-    """What goes into a softmax; scores of classes are told from maps and reconstructions."""
-    s = Sketch()
-    x = s.input("x", (1, 12))
-    hidden = s.dense(x, "hidden", 12)
-    logits = s.dense(hidden, "logits", 3)
-    flat = s.add(Reshape((1, 3)), [logits], "flat")
-    probable = s.add(Softmax(), [flat], "probable")
-    assert decisive(s.graph([x], [probable])) == "logits" and classifies(s.graph([x], [probable]), None)
-    assert classifies(s.graph([x], [logits]), None) and decisive(s.graph([x], [logits])) == "logits"
-    assert not classifies(s.graph([x], [hidden]), None), "as large as the input"
-    assert classifies(s.graph([x], [hidden]), np.zeros(4, int)), "with labels"
-    assert not classifies(s.graph([x], [logits]), np.zeros((4, 3))), "with targets"

@@ -11,9 +11,10 @@ from sketch import Sketch, random
 
 from aot.calibrate import Calibration, Range, calibrate
 from aot.errors import AotError
-from aot.interpret import site
+from aot.interpret import run_float, run_quantized, site
 from aot.ir import Array, Graph, Quant, TensorType, Value
-from aot.numerics import INT32_MAX
+from aot.numerics import INT32_MAX, real, stored
+from aot.ops import linear
 from aot.ops.add import Add
 from aot.ops.base import Case, affine
 from aot.ops.concat import Concat
@@ -130,6 +131,34 @@ def test_the_mean_of_what_rounding_shifts_is_in_the_bias() -> None:
     real = (q.data * np.array(q.quant.scale)[:, None]) @ mean + b.data * np.array(b.quant.scale)
     np.testing.assert_allclose(real, w.astype(np.float32) @ mean, atol=1e-3)
     assert np.abs((q.data * np.array(q.quant.scale)[:, None] - w) @ mean).max() > 1e-3, "there was nothing to correct"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_weights_are_fitted_only_where_outputs_come_nearer_to_the_float_networks(
+        seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network of two layers: of fitted weights and others, those are taken that err less on the samples."""
+    b, rng = Sketch(), np.random.default_rng(seed)
+    b.input("x", (1, 6, 6, 3))
+    graph = b.graph(["x"], [b.conv(b.conv("x", "one", 8), "two", 4)])
+    samples = [{"x": x} for x in (rng.normal(size=(16, 1, 6, 6, 3)) ** 3).astype(np.float32)]
+    found = calibrate(graph, samples)
+
+    def error() -> tuple[Graph, float]:
+        made = quantize(graph, found, samples=samples)
+        kinds = {n: made.values[n].type for n in ("x", "two")}
+        lost = [real(run_quantized(made, {"x": stored(s["x"], kinds["x"])})["two"], kinds["two"])
+                - run_float(graph, s)["two"] for s in samples]
+        return made, float(np.abs(lost).mean())
+
+    def unlike(one: Graph, other: Graph) -> bool:
+        return any(not np.array_equal(np.asarray(one.values[n].data), np.asarray(other.values[n].data))
+                   for n in one.values if one.values[n].data is not None)
+
+    chosen, least = error()
+    monkeypatch.setattr(linear, "fit_filters", lambda filters, moments: filters)
+    plain, other = error()
+    assert least <= other
+    assert unlike(chosen, plain) == (least < other)
 
 
 # --- proofs ------------------------------------------------------------------------------------------------------

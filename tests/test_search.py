@@ -23,12 +23,13 @@ from aot.descent import Descent, Stage, descend
 from aot.front import Front
 from aot.interpret import walk_quantized
 from aot.ir import Array
-from aot.judge import Judge, decisive
+from aot.judge import Judge
 from aot.numerics import real, stored
 from aot.options import Space, Tally, space
 from aot.passes import run_passes
 from aot.prepare import Prepared, prepare
 from aot.recipe import Formats, Recipe
+from aot.scores import decisive
 from aot.sensitivity import court, shifts
 from aot.targets import DSP
 from aot.verify import verify

@@ -36,6 +36,7 @@ FLOORS = (
     "repeat between",
     "passes",
     "quantize equalize",
+    "scores",
     "reach",
     "calibrate oracle",
     "observe",
