@@ -195,10 +195,11 @@ AOT_INLINE const uint32_t *aot_mve_row_c(const uint32_t *stream, const int8_t *i
     for (; groups > 0; --groups) {
         const int8_t *const weights = (const int8_t *)(stream + 2 * group);
         for (int32_t c = 0; c < group; ++c) {
-            uint32_t sum = stream[c];
+            int32_t products = 0; /* apart from the bias: GCC 12.2 -O2 for x86 loses the stores behind one sum of both */
             for (int32_t block = 0; block < blocks; ++block) {
-                sum += (uint32_t)aot_mve_dot(input + 16 * block, weights + (group * block + c) * 16);
+                products += aot_mve_dot(input + 16 * block, weights + (group * block + c) * 16);
             }
+            const uint32_t sum = stream[c] + (uint32_t)products;
             /* of eight multipliers, those of even channels come first */
             const int32_t place = group == 8 ? c / 2 + c % 2 * 4 : c;
             *output++ = aot_clamp(aot_requantize((int32_t)sum, (int32_t)stream[group + place], zero), -128, 127);

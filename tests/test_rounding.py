@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aot.ir import Array
+from aot.observe import COLUMNS_EACH
 from aot.ops.base import Moments
 from aot.ops.learn import fit_filters, round_filters
 
@@ -96,17 +97,17 @@ def test_errors_of_inputs_are_averaged_out(noise: float) -> None:
     assert lost(filters, fitted, exact[4000:], rough[4000:]) < 0.8 * lost(filters, filters, exact[4000:], rough[4000:])
 
 
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10_000), columns=st.integers(16, 60), noise=st.floats(0.01, 10.0))
+@settings(max_examples=400, deadline=None)
+@given(seed=st.integers(0, 10_000), columns=st.integers(16 * COLUMNS_EACH, 500), noise=st.floats(0.01, 10.0))
 def test_few_samples_do_little_harm(seed: int, columns: int, noise: float) -> None:
-    """What was learned from hardly more columns than a filter is deep is mostly peculiar to them, and mostly left."""
+    """From the fewest columns that filters are ever fitted to, little is learned that does not hold for others."""
     rng = np.random.default_rng(seed)
     exact, filters = rng.normal(size=(columns + 4000, 16)), rng.normal(size=(1, 5, 16))
     rough = exact + noise * rng.normal(size=exact.shape)
     fitted = fit_filters(filters, folded(exact[:columns], rough[:columns]))
     assert np.isfinite(fitted).all()
     fresh = exact[columns:], rough[columns:]
-    assert lost(filters, fitted, *fresh) <= 1.2 * lost(filters, filters, *fresh)
+    assert lost(filters, fitted, *fresh) <= 1.05 * lost(filters, filters, *fresh)
 
 
 def test_inputs_without_errors_leave_filters_as_they_are() -> None:
