@@ -6,13 +6,14 @@ the factors come from the activations that calibration saw, and reach over addit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from aot.ir import Array, Graph, Node, Value, prune
 from aot.observe import Observations
+from aot.ties import Ties
 
 #: How far a channel is taken towards the range of its tensor (as an exponent). Where only depthwise layers read it,
 #: whose weights have a scale for each channel, farther than where the weights of all channels must share one.
@@ -35,42 +36,10 @@ def equalize(graph: Graph, seen: Observations) -> tuple[Graph, Observations]:
     return prune(replace(graph, nodes=nodes, values=values)), seen.scaled(factors)
 
 
-class _Ties:
-    """Numbers for the channels of every value; channels that must have one factor get the same number.
-
-    Number 0 is that of all channels which must be left as they are.
-    """
-
-    def __init__(self) -> None:
-        self._parent = [0]
-
-    def new(self, channels: int) -> Array:
-        """Numbers for a value."""
-        first = len(self._parent)
-        self._parent += range(first, first + channels)
-        return np.arange(first, len(self._parent))
-
-    def find(self, i: int) -> int:
-        """The number that stands for this one."""
-        while self._parent[i] != i:
-            self._parent[i] = self._parent[self._parent[i]]
-            i = self._parent[i]
-        return i
-
-    def tie(self, some: Iterable[int], others: Iterable[int]) -> None:
-        """One factor for each pair."""
-        for i, k in zip(some, others, strict=True):
-            low, high = sorted((self.find(int(i)), self.find(int(k))))
-            self._parent[high] = low
-
-
 def _tied(graph: Graph) -> dict[str, Array]:
-    """Numbers of the channels of every value computed at run time, by name."""
-    ties = _Ties()
+    """Numbers of the channels of every value computed at run time, by name; those with one number have one factor."""
+    ties = Ties()
     numbers: dict[str, Array] = {}
-
-    def fix(name: str) -> None:
-        ties.tie(numbers[name], np.zeros_like(numbers[name]))
 
     for name in (*graph.inputs, *(n.output for n in graph.nodes)):
         shape = graph.values[name].type.shape
@@ -85,11 +54,11 @@ def _tied(graph: Graph) -> dict[str, Array]:
             if carried and len(out) % len(numbers[name]) == 0:
                 ties.tie(out, np.tile(numbers[name], len(out) // len(numbers[name])))
             else:
-                fix(name)
-                fix(node.output)
+                ties.fix(numbers[name])
+                ties.fix(out)
     for name in (*graph.inputs, *graph.outputs):
-        fix(name)
-    return {name: np.array([ties.find(int(i)) for i in n]) for name, n in numbers.items()}
+        ties.fix(numbers[name])
+    return {name: ties.settled(n) for name, n in numbers.items()}
 
 
 def _factors(graph: Graph, numbers: Mapping[str, Array], seen: Observations) -> dict[str, Array]:

@@ -11,6 +11,7 @@ from aot.passes.fuse import fuse_clamps, fuse_pads, fuse_scales, scales_to_depth
 from aot.passes.grids import settle
 from aot.passes.layout import layout
 from aot.passes.lift import lift
+from aot.passes.shrink import shrink
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
     fold_constants,  # what depends on no input
@@ -24,6 +25,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     fuse_scales,  # scales which stood behind a pad or reshape
     scales_to_depthwise,  # normalization with no layer to go into
     fuse_clamps,  # activations behind those
+    shrink,  # channels that are constant, or that nobody reads
 )
 
 

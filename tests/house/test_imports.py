@@ -44,7 +44,7 @@ FLOORS = (
     "ops",
     "builder",
     "numerics",
-    "targets names elf costs recipe",
+    "targets names elf costs recipe ties",
     "ir",
     "errors",
 )
