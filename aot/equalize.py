@@ -13,11 +13,13 @@ import numpy as np
 
 from aot.ir import Array, Graph, Node, Value, prune
 from aot.observe import Observations
+from aot.ops.base import NO_CLAMP
 from aot.ties import Ties
 
-#: How far a channel is taken towards the range of its tensor (as an exponent). Where only depthwise layers read it,
-#: whose weights have a scale for each channel, farther than where the weights of all channels must share one.
-TOWARDS, TOWARDS_DEPTHWISE = 0.5, 0.8
+#: How far a channel is taken towards the range of its tensor (as an exponent). All the way where only depthwise layers
+#: read it, whose weights have a scale for each channel: it costs nothing there. But an activation's upper bound would
+#: then cut whatever exceeds what calibration saw, so some room is left below one.
+TOWARDS, TOWARDS_DEPTHWISE, TOWARDS_BOUND = 0.5, 1.0, 0.8
 #: The largest factor.
 LARGEST = 64.0
 
@@ -72,6 +74,8 @@ def _factors(graph: Graph, numbers: Mapping[str, Array], seen: Observations) -> 
             if whole != 0.0:
                 np.maximum.at(share, n, part / whole)
     for node in graph.nodes:
+        if getattr(node.op, "clamp", NO_CLAMP)[1] is not None:
+            power[numbers[node.output]] = np.minimum(power[numbers[node.output]], TOWARDS_BOUND)
         if node.op.linear and not node.op.channelwise and node.inputs[0] in numbers:
             power[numbers[node.inputs[0]]] = TOWARDS
     factors = np.ones(count)

@@ -14,9 +14,6 @@ from aot.ops.base import Moments
 DAMPING = 0.01
 #: What is added to every variance when filters are fitted, as a share of the mean one; the best is found by trying.
 RIDGES = (0.1, 0.01, 0.001, 0.0001)
-#: How often all weights are looked at again once they are rounded, at most; and by how much more than half a step the
-#: best value must be away for a weight to move, so that no machine decides otherwise.
-ROUNDS, CLEARLY = 4, 1e-6
 #: Parts of a fit that are told apart, and of a channel's largest weight: more digits could depend on the machine.
 SHARES, DIGITS = 64, 2.0**-24
 
@@ -69,9 +66,7 @@ def round_filters(filters: Array, moments: Moments | None, largest: int = 127) -
 
     Weight by weight, what rounding one of them changes in the output is made good by those that follow, as far as
     their inputs go together. Source: Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative
-    Pre-trained Transformers", section 3 (after Hassibi and Stork, "Optimal Brain Surgeon"). The first weights could not
-    know how the last ones would be rounded: so each is set once more to what is best beside all the others, until none
-    moves (coordinate descent on the squared error of the outputs).
+    Pre-trained Transformers", section 3 (after Hassibi and Stork, "Optimal Brain Surgeon").
     """
     if moments is None or moments.second is None:
         return np.clip(round_half_up(filters), -largest, largest)
@@ -88,24 +83,4 @@ def round_filters(filters: Array, moments: Moments | None, largest: int = 127) -
         whole[..., i] = np.clip(round_half_up(rest[..., i]), -largest, largest)
         error = (rest[..., i] - whole[..., i]) / upper[:, None, i, i]
         rest[..., i + 1:] -= error[..., None] * upper[:, None, i, i + 1:]
-    return _settled(whole, filters, second, largest).astype(np.int64)
-
-
-def _settled(whole: Array, filters: Array, second: Array, largest: int) -> Array:
-    """Rounded filters of which no weight alone could be changed for the better, or nearly."""
-    whole = whole.copy()
-    slope = np.matmul(whole - filters, second)
-    own = np.einsum("gdd->gd", second)[:, None]
-    for _ in range(ROUNDS):
-        moved = False
-        for i in range(filters.shape[2]):
-            away = slope[..., i] / own[..., i]
-            best = np.clip(whole[..., i] - round_half_up(away), -largest, largest)
-            change = np.where(np.abs(away) > 0.5 + CLEARLY, best - whole[..., i], 0.0)
-            if change.any():
-                moved = True
-                whole[..., i] += change
-                slope += change[..., None] * second[:, None, i]
-        if not moved:
-            break
-    return whole
+    return whole.astype(np.int64)
