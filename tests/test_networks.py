@@ -87,6 +87,15 @@ NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
     "causal": lambda: chain(
         ("Pad", i(0, 0, 4, 0, 0, 0)), ("Conv", w(6, 4, 3), {"dilations": [2]}), ("Relu",),
         ("Gather", i(-1)[0], {"axis": 2}), ("Gemm", w(6, 3)), shape=(1, 4, 20)),
+    "causal, residual": lambda: chain(
+        ("Pad", i(0, 0, 4, 0, 0, 0)), ("Conv", w(4, 4, 3), {"dilations": [2]}), ("Relu",),
+        ("Pad", i(0, 0, 4, 0, 0, 0)), ("Conv", w(4, 4, 3), {"dilations": [2]}), ("Add", "t0"), ("Relu",),
+        ("Pad", i(0, 0, 8, 0, 0, 0)), ("Conv", w(4, 1, 3), {"dilations": [4], "group": 4}), ("Add", "t7"),
+        ("Slice", i(-1), i(100), i(2)), ("Conv", w(3, 4, 1)), ("Flatten",), shape=(1, 4, 20)),
+    "a corner of a map": lambda: chain(
+        CONV, ("MaxPool", {"kernel_shape": [3, 3], "pads": [1] * 4}),
+        ("AveragePool", {"kernel_shape": [3, 3], "pads": [1] * 4, "strides": [2, 2]}), ("Conv", w(3, 6, 1, 1), w(3)),
+        ("Slice", i(0, 0), i(2, 3), i(2, 3))),
     "same upper": lambda: chain(("Conv", w(6, 4, 3, 3), {"auto_pad": "SAME_UPPER", "strides": [2, 2]}),
                                 ("MaxPool", {"kernel_shape": [2, 2], "strides": [2, 2], "auto_pad": "SAME_UPPER"})),
     "same lower": lambda: chain(("Conv", w(6, 4, 2, 4), {"auto_pad": "SAME_LOWER", "strides": [2, 1]})),

@@ -257,6 +257,24 @@ def test_padding_before_the_rounding() -> None:
     assert "pad" not in {n.op.name for n in net.graph.nodes}
 
 
+def test_only_what_is_read_is_computed() -> None:
+    """Slices move through roundings; what is left out is the same as in the float network."""
+    q = qdq.Qdq(np.random.default_rng(19), kind="uint8")
+    pads, bounds = q.const(np.array([0, 0, 4, 0, 0, 0]), "pads"), [q.const(np.array([n]), f"n{n}") for n in (-1, 99, 2)]
+    x = q.rounded(q.add("Conv", [q.rounded("x"), q.weights((4, 3, 1)), q.bias(4)]))
+    h = x
+    for _ in range(2):
+        padded = q.rounded(q.add("Pad", [h, pads]), like=h)
+        h = q.rounded(q.add("Relu", [q.add("Conv", [padded, q.weights((4, 4, 3), axis=0), q.bias(4)], dilations=[2])]))
+    last = q.rounded(q.add("Slice", [q.add("Add", [h, x]), *bounds]))
+    y = q.rounded(q.add("Conv", [last, q.weights((2, 4, 1)), q.bias(2)]))
+    net = judge(q.finish((1, 3, 20), [y]), 0.05)
+    assert not net.report.kept
+    steps = [net.graph.values[n.output].type.shape[2] for n in net.graph.nodes if n.op.name == "conv2d"]
+    assert steps == [5, 3, 1, 1]
+    same_bytes(net)
+
+
 def test_integers_move_between_the_nodes() -> None:
     """Data movement, bounds and padding of integers, which mean what they do on the numbers behind them."""
     q = qdq.Qdq(np.random.default_rng(12), kind="uint8", opset=18)

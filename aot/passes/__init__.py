@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from aot.errors import AotError
 from aot.ir import Graph, check
+from aot.passes.crop import crop
 from aot.passes.fold import fold_constants
 from aot.passes.fuse import fuse_clamps, fuse_pads, fuse_scales, scales_to_depthwise
 from aot.passes.grids import settle
@@ -25,6 +26,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     fuse_scales,  # scales which stood behind a pad or reshape
     scales_to_depthwise,  # normalization with no layer to go into
     fuse_clamps,  # activations behind those
+    crop,  # places that nobody reads
     shrink,  # channels that are constant, or that nobody reads
 )
 
