@@ -34,7 +34,7 @@ from aot.prequantized import quantize_given
 from aot.program import Program
 from aot.quantize import WEIGHTS
 from aot.quantize import quantize as quantize_graph
-from aot.recipe import PRECISIONS, Recipe
+from aot.recipe import PRECISIONS, Recipe, for_graph
 from aot.report import Report, build_report
 from aot.sanity import look
 from aot.strips import within
@@ -187,6 +187,8 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     if auto:
         front = _search(start, chosen, processor, judge, data_config, processes, cluster, progress)
         given = recipe = front.chosen.recipe
+    if given is None and start.prepared is not None:
+        recipe = for_graph(recipe, start.prepared.graph)
     ident = title(name if name is not None else start.title)
     float_graph, graph, calibration, kept = _quantized(start, chosen, recipe, progress)
     arrangement = within(graph, processor.isa, chosen.optimize, chosen.ram, chosen.flash)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aot.errors import AotError, Problem
+from aot.ir import Graph
 
 #: Formats of activations -> those of weights that go with them.
 FITTING = {"s8": ("s8", "s4", "s16"), "s16": ("s16", "s8", "s4"), "f32": ("f32",)}
@@ -120,3 +121,21 @@ PRECISIONS = {
     "int4": Recipe(Formats("s8", "s4")),
     "float32": Recipe(Formats("f32", "f32")),
 }
+
+#: Layers with at most this share of a network's weights keep 8 bits where others get 4.
+FEW = 0.01
+
+
+def for_graph(recipe: Recipe, graph: Graph) -> Recipe:
+    """The recipe of a precision, for a network. With 4-bit weights, layers that have few keep 8 bits.
+
+    Those are depthwise layers, whose kernels read bytes anyway, and others with a hundredth of all weights or less: often
+    the first one and the last one, where rounding harms most.
+    """
+    if recipe.default.weights != "s4":
+        return recipe
+    sizes = {n.output: graph.values[n.inputs[1]].type.size for n in graph.nodes if n.op.linear}
+    few = {n.output for n in graph.nodes if n.op.linear
+           and (n.op.channelwise or sizes[n.output] <= FEW * sum(sizes.values()))}
+    eight = replace(recipe.default, weights="s8")
+    return replace(recipe, layers={**dict.fromkeys(sorted(few), eight), **recipe.layers})

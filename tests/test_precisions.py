@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from road import c_array, cnn, draws, need, run_c, small
+from sketch import Sketch
 
 import aot
 from aot import build
@@ -18,7 +19,8 @@ from aot.data import load
 from aot.interpret import run_quantized
 from aot.ir import FORMATS
 from aot.numerics import LIMITS
-from aot.recipe import PRECISIONS, Formats, Recipe, from_data
+from aot.ops.reshape import Reshape
+from aot.recipe import PRECISIONS, Formats, Recipe, for_graph, from_data
 from aot.verify import Verification, verify
 
 OTHERS = [p for p in PRECISIONS if p != "int8"]
@@ -167,3 +169,17 @@ def test_limits_leave_32_bits_to_sums() -> None:
 def test_the_doctor_says_what_it_cannot_examine() -> None:
     with pytest.raises(aot.AotError, match="'int16' is not examined"):
         aot.doctor(cnn(), draws(cnn(), 4), precision="int16")
+
+
+def test_few_weights_keep_8_bits_where_others_get_4() -> None:
+    """Depthwise layers, and what has at most a hundredth of all weights; a recipe's own words come first."""
+    s = Sketch()
+    x = s.input("x", (1, 6, 6, 16))
+    y = s.dense(s.add(Reshape((1, 576)), [s.depthwise(x, "depthwise")], "flat"), "large", 32)
+    graph = s.graph([x], [s.dense(y, "few", 4)])
+    int4 = PRECISIONS["int4"]
+    assert for_graph(int4, graph).layers == {"depthwise": Formats(), "few": Formats()}
+    told = Recipe(int4.default, {"few": Formats("s8", "s16")})
+    assert for_graph(told, graph).layers == {"depthwise": Formats(), "few": Formats("s8", "s16")}
+    for precision in set(PRECISIONS) - {"int4"}:
+        assert for_graph(PRECISIONS[precision], graph) is PRECISIONS[precision]
