@@ -129,8 +129,8 @@ FEW = 0.01
 def for_graph(recipe: Recipe, graph: Graph) -> Recipe:
     """The recipe of a precision, for a network. With 4-bit weights, layers that have few keep 8 bits.
 
-    Those are depthwise layers, whose kernels read bytes anyway, and others with a hundredth of all weights or less: often
-    the first one and the last one, where rounding harms most.
+    Those are depthwise layers, whose kernels read bytes anyway, and others with a hundredth of all weights or less,
+    often the first one and the last one, where rounding harms most.
     """
     if recipe.default.weights != "s4":
         return recipe
