@@ -15,6 +15,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+import accuracy
+
 import aot
 from aot import data as sample_data
 from aot import verify
@@ -171,19 +173,10 @@ def mlperf_boards() -> str:
     return table(("model", "target", "`speed`", "`balanced`", "per MAC", "CMSIS-NN"), rows)
 
 
-def mlperf_accuracy() -> str | None:
-    """Accuracy of the MLPerf Tiny models, if they are here."""
+def shared_accuracy() -> str | None:
+    """Accuracy of the shared models, if they are here."""
     folder = models_folder()
-    if folder is None:
-        return None
-    rows = []
-    for model in MLPERF:
-        if model.evaluation is not None:
-            net = _compile(str(folder / f"{model.file}.onnx"), str(folder.parent / "data" / f"{model.calib}.npz"))
-            result = _verify(net, folder.parent / "data" / f"{model.evaluation}.npz")
-            rows.append((model.title, model.macs, _percent(result.float_), _percent(result.quantized),
-                         _percent(result.agreement)))
-    return table(("model", "MACs", "accuracy float", "int8", "same answer"), rows)
+    return None if folder is None else table(accuracy.HEAD, accuracy.rows(folder))
 
 
 def models_folder() -> Path | None:
@@ -240,7 +233,7 @@ def _verify(net: aot.Net, samples: Path) -> Verification:
 
 TABLES: dict[str, Callable[[], str | None]] = {
     "operators": operators, "targets": targets, "examples": examples, "boards": boards, "mlperf": mlperf,
-    "mlperf_boards": mlperf_boards, "mlperf_accuracy": mlperf_accuracy,
+    "mlperf_boards": mlperf_boards, "shared_accuracy": shared_accuracy,
     **{name: partial(example, name) for name in EXAMPLES},
 }
 
