@@ -113,7 +113,8 @@ def test_c_equals_twin(kernel: type[SpecialKernel]) -> None:
     @given(st.lists(scaled(CASES[kernel.op], (formats(kernel),)), min_size=10, max_size=10))
     def check(drawn: list[Scaled]) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            battery.check(projects(kernel, drawn, TARGET[kernel.feature]), Path(folder), build.host_compiler())
+            battery.check(projects(kernel, drawn, TARGET[kernel.feature]), Path(folder), build.host_compiler(),
+                          flags=battery.UNOPTIMIZED)
 
     check()
 
