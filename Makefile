@@ -33,7 +33,7 @@ demo: $(READY)  ## compile the examples, run them on this machine, show accuracy
 	done
 
 test: $(READY)  ## run all tests; those for boards need `make toolchain` once
-	@$(BIN)/python -m pytest -n auto
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: $(READY)  ## check style and types
 	@$(BIN)/ruff check .

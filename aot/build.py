@@ -21,7 +21,7 @@ from aot.errors import AotError
 #: What every generated file compiles under without a warning, with gcc and with clang.
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wundef", "-Werror")
 #: Any undefined behaviour or stray access ends the program.
-SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
+SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g1")
 #: Seconds until a compiler or a host program is taken for stuck.
 TIMEOUT = 300.0
 

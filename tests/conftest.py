@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
+from once import compiled_once
 from road import MODELS
 
 from aot import emulate
@@ -14,6 +16,14 @@ from aot.targets import TARGETS
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--golden-refresh``: generated code of today becomes what tests/golden compares with."""
     parser.addoption("--golden-refresh", action="store_true", help="write tests/golden instead of comparing with it")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests share what they compile alike, also where several processes run them."""
+    own = tmp_path_factory.getbasetemp()
+    with compiled_once((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "once"):
+        yield
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from road import EXAMPLES, ROOT, SHARED, Shared, cnn, draws, shared_files
+from road import EXAMPLES, ROOT, SHARED, Shared, cnn, compile_shared, draws, shared_files
 
 import aot
 
@@ -59,8 +59,13 @@ def test_many_kinds_of_layers(tmp_path: Path) -> None:
 @pytest.mark.shared
 @pytest.mark.parametrize("item", SHARED, ids=lambda item: item.name)
 def test_shared_models(item: Shared, tmp_path: Path) -> None:
+    """What a process of its own makes in another folder is what this one, or one beside it, has compiled."""
     model, calib, _ = shared_files(item)
-    check(model, calib, tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / model.name).write_bytes(model.read_bytes())
+    compile_shared(item, "cortex-m4").write(tmp_path / "here")
+    assert compiled(f"in/{model.name}", os.path.relpath(calib, tmp_path), tmp_path, "there", "2") == digest(
+        tmp_path / "here")
 
 
 def test_twice_in_one_process() -> None:

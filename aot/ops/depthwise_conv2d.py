@@ -72,9 +72,8 @@ class DepthwiseConv2d(Op):
         """Sums over each window, one weight of all windows after the other, [N, OH, OW, C * M]."""
         n, height, width, channels = x.shape
         oh, ow = self.window.output(height, width)
-        top, left, bottom, right = self.window.pads
         (sy, sx), (dy, dx) = self.window.stride, self.window.dilation
-        padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
+        padded = self.window.padded(x, fill)
         repeated = padded if w.shape[2] == channels else np.repeat(padded, w.shape[2] // channels, axis=3)
         out = np.zeros((n, oh, ow, w.shape[2]), np.result_type(x, w))
         for i, j in np.ndindex(*self.window.kernel):

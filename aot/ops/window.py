@@ -68,12 +68,21 @@ class Window:
         pads = (first - start, self.pads[1], end - last, self.pads[3])
         return Window(self.kernel, self.stride, self.dilation, pads), (first, last)
 
+    def padded(self, x: Array, fill: float) -> Array:
+        """NHWC data with the padding around it, filled with ``fill``; the very same array if there is none."""
+        if not any(self.pads):
+            return x
+        n, height, width, channels = x.shape
+        top, left, bottom, right = self.pads
+        out = np.full((n, top + height + bottom, left + width + right, channels), fill, x.dtype)
+        out[:, top:top + height, left:left + width] = x
+        return out
+
     def patches(self, x: Array, fill: float) -> Array:
         """Windows of NHWC data, shape [N, OH, OW, KH, KW, C], padded with ``fill``."""
         n, height, width, channels = x.shape
         oh, ow = self.output(height, width)
-        top, left, bottom, right = self.pads
-        padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
+        padded = self.padded(x, fill)
         out = np.empty((n, oh, ow, *self.kernel, channels), dtype=x.dtype)
         for ky in range(self.kernel[0]):
             for kx in range(self.kernel[1]):

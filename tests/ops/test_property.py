@@ -61,7 +61,7 @@ def test_c_equals_twin(name: str) -> None:
         event(f"{len(projects) // len(battery.ISAS)} of {TOGETHER} cases ran")
         if projects:
             with tempfile.TemporaryDirectory() as folder:
-                battery.check(projects, Path(folder), build.host_compiler())
+                battery.check(projects, Path(folder), build.host_compiler(), flags=battery.UNOPTIMIZED)
 
     check()
 
