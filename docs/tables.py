@@ -15,8 +15,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
-import accuracy
-
 import aot
 from aot import data as sample_data
 from aot import verify
@@ -176,7 +174,11 @@ def mlperf_boards() -> str:
 def shared_accuracy() -> str | None:
     """Accuracy of the shared models, if they are here."""
     folder = models_folder()
-    return None if folder is None else table(accuracy.HEAD, accuracy.rows(folder))
+    if folder is None:
+        return None
+    import accuracy  # beside this file; what only looks at the tables does without
+
+    return table(accuracy.HEAD, accuracy.rows(folder))
 
 
 def models_folder() -> Path | None:
