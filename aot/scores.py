@@ -13,6 +13,8 @@ from aot.ops.softmax import Softmax
 
 #: The most classes.
 MOST_CLASSES = 4096
+#: An answer is clear that leads by so many steps of the whole range.
+CLEAR_STEPS = 2.0
 
 
 def decisive(graph: Graph) -> str:
@@ -55,11 +57,24 @@ def scores_range(exact: Array, rough: Array, start: Range) -> Range:
     """The range of 8 bits that brings ``rough`` scores nearest to the ``exact`` ones, by the mean absolute difference.
 
     Rough ones carry the errors of all layers before, beside which finer steps may gain little. A mean of squares would
-    count most how far off hopeless classes are.
+    count most how far off hopeless classes are. No range is taken by which a clear answer is lost that the whole one
+    keeps: scores that are cut off alike cannot be told apart.
     """
-    def error(low: float, high: float) -> float:
+    answers = exact.reshape(len(exact), -1).argmax(axis=1)
+    ordered = np.sort(exact.reshape(len(exact), -1), axis=1)
+
+    def held(low: float, high: float) -> Array:
         quant = affine(low, high, "s8")
-        return float(np.abs(dequantize(quantize(rough, quant, -128, 127), quant) - exact).mean())
+        return dequantize(quantize(rough, quant, -128, 127), quant)
+
+    def kept(scores: Array) -> Array:
+        return np.asarray(scores.reshape(len(scores), -1).argmax(axis=1) == answers)
 
     low, high = min(float(exact.min()), 0.0), max(float(exact.max()), 0.0)
+    clear = kept(held(low, high)) & (ordered[:, -1] - ordered[:, -2] > CLEAR_STEPS * (high - low) / 255)
+
+    def error(low: float, high: float) -> float:
+        found = held(low, high)
+        return float(np.abs(found - exact).mean()) if kept(found)[clear].all() else float("inf")
+
     return descend(error, low, high, start)

@@ -100,3 +100,13 @@ def test_a_network_gets_these_steps(behind: bool) -> None:
     assert quant.scale[0] < 0.9 * affine(least_squares.low, least_squares.high, "s8").scale[0]
     minmax = prepare(graph, samples, "minmax", "per-channel")
     assert minmax.quantize(Recipe()).values[y].type.quant == affine(*vars(minmax.narrow.ranges[y]).values(), "s8")
+
+
+def test_the_best_two_scores_are_not_cut_off_alike() -> None:
+    """Few samples have scores far out; finer steps for all others would make their answers the same."""
+    exact = np.random.default_rng(4).uniform(-1, 1, size=(1000, 5))
+    exact[:4, :2] = [[20.0, 30.0], [20.0, 31.0], [20.0, 32.0], [20.0, 33.0]]
+    whole = Range(float(exact.min()), float(exact.max()))
+    found = scores_range(exact, exact, whole)
+    quant = affine(found.low, found.high, "s8")
+    assert (dequantize(quantize(exact[:4], quant, -128, 127), quant).argmax(axis=1) == 1).all()
