@@ -208,7 +208,7 @@ def descend(error: Callable[[float, float], float], low: float, high: float, sta
     for _ in range(2):
         _, a, b = best
         tries = [(low * cut, b) for cut in CUTS] + [(a, high * cut) for cut in CUTS]
-        best = min(best, *((error(*r), *r) for r in tries if r[1] > r[0]))
+        best = min([best, *((error(*r), *r) for r in tries if r[1] > r[0])])
     return Range(best[1], best[2])
 
 

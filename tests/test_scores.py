@@ -10,9 +10,11 @@ from sketch import Sketch
 
 from aot.calibrate import Range
 from aot.data import load
+from aot.interpret import run_quantized
 from aot.ir import Array, prune
 from aot.numerics import dequantize, quantize
 from aot.ops.base import affine
+from aot.ops.fully_connected import FullyConnected
 from aot.ops.reshape import Reshape
 from aot.ops.softmax import Softmax
 from aot.ops.unary import Unary
@@ -110,3 +112,17 @@ def test_the_best_two_scores_are_not_cut_off_alike() -> None:
     found = scores_range(exact, exact, whole)
     quant = affine(found.low, found.high, "s8")
     assert (dequantize(quantize(exact[:4], quant, -128, 127), quant).argmax(axis=1) == 1).all()
+
+
+def test_scores_that_are_always_zero() -> None:
+    """There is nothing to cut; a network whose last layer has no weights compiles like any other."""
+    nothing = np.zeros((20, 3))
+    assert scores_range(nothing, nothing, Range(0.0, 0.0)) == Range(0.0, 0.0)
+    s = Sketch()
+    x = s.input("x", (1, 12))
+    inputs = [x, s.constant(np.zeros((3, 12), np.float32), "w"), s.constant(np.zeros(3, np.float32), "b")]
+    graph = s.graph([x], [s.add(FullyConnected(), inputs, "logits")])
+    samples = load(np.random.default_rng(5).normal(size=(20, 12)).astype(np.float32), graph, "data")
+    quantized = prepare(graph, samples, "auto", "per-channel").quantize(Recipe())
+    assert run_quantized(quantized, {"x": np.ones((1, 12), np.int8)})["logits"].any() == (
+        quantized.values["logits"].zero != 0)
