@@ -98,6 +98,7 @@ class Batch:
                 x = np.asarray(inputs[name], np.float32)
                 fresh[name] = self.rounded(name, x) if _among(name, rough_values) else x
         values.update(fresh)
+        count = len(values[self.graph.inputs[0]])
         last = {i: k for k, node in enumerate(self.graph.nodes) for i in node.inputs}
         for k, node in enumerate(self.graph.nodes):
             if until in fresh:
@@ -105,6 +106,8 @@ class Batch:
             if known is not None and node.output not in only and not any(i in fresh for i in node.inputs):
                 continue
             y = self._node(node, values, _among(node.output, rough_weights))
+            if len(y) != count:  # of constants alone
+                y = np.broadcast_to(y, (count, *y.shape[1:]))
             y = self.rounded(node.output, y) if _among(node.output, rough_values) else y
             values[node.output] = fresh[node.output] = y
             if known is not None:

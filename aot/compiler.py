@@ -219,7 +219,7 @@ def search(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataLi
     chosen = _options(options)
     start = _start(model, data, data_config, chosen, None, progress)
     front = _search(start, chosen, target(chosen.target), judge, data_config, processes, cluster, progress)
-    return replace(front, name=title(name if name is not None else start.title))
+    return replace(front, name=title(name if name is not None else start.title), warnings=start.warnings)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,8 @@ from aot.ops.base import Moments
 
 #: About this many elements of each tensor are kept per sample, in whole rows (all channels at one place).
 KEPT_PER_SAMPLE = 4096
+#: Larger numbers have no place in a network: float32 loses their squares and the width of their range.
+LARGEST = 1e30
 #: Multiply-accumulates, and samples, that learning the rounding of weights may take.
 MOST_MACS, FEWEST_SAMPLES, MOST_SAMPLES = 2_000_000_000, 16, 256
 #: Columns of one group that moments are taken from, elements of all of them, and the longest column.
@@ -57,7 +59,7 @@ def observe(graph: Graph, samples: Iterable[Mapping[str, Array]],
     def see(name: str, data: Array) -> None:
         rows = data.reshape(-1, data.shape[-1] if data.ndim else 1)
         smallest, largest = rows.min(axis=0), rows.max(axis=0)
-        if not (np.isfinite(smallest).all() and np.isfinite(largest).all()):
+        if not (np.abs(smallest) <= LARGEST).all() or not (np.abs(largest) <= LARGEST).all():
             raise AotError(f"sample {count} makes {name!r} reach {smallest.min()} .. {largest.max()}",
                            "the data is in another range than the model expects, or the model overflows", name)
         low[name] = np.minimum(smallest, low.get(name, smallest))

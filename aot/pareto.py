@@ -143,8 +143,8 @@ def _jobs(case: Court, made: Space, whole: Array, alone: Shifts, goal: str, boun
     # what the arrangement for the target adds to the sums over layers, such as strips
     free = cost(made, (0,) * len(made.layers))
     more_flash, more_instructions = plain.flash - free.flash, plain.instructions - free.instructions
-    flash = np.inf if bounds.flash is None else bounds.flash - more_flash
-    instructions = np.inf if bounds.instructions is None else bounds.instructions - more_instructions
+    flash = np.inf if bounds.flash is None else max(bounds.flash - more_flash, 1.0)
+    instructions = np.inf if bounds.instructions is None else max(bounds.instructions - more_instructions, 1.0)
     less = min(flash, BELOW * plain.flash - more_flash)
     fewer = min(instructions, BELOW * plain.instructions - more_instructions)
     # both at once are found step by step: what saves flash first, then what some of it or all can be spent on
@@ -180,7 +180,8 @@ def _front(case: Court, made: Space, whole: Array, alone: Shifts, name: str, tar
     """The points which no other beats, and the one to take.
 
     That is the cheapest which takes less flash or fewer instructions than 8 bits, and not more of the other; memory has
-    its price here, and a bound if the user sets one. If there is none: the cheapest of all that meet the bounds.
+    its price here, and a bound if the user sets one. If there is none: 8 bits for all if that meets the bounds, else
+    the cheapest that does.
     """
     kept = [p for i, p in enumerate(found) if not any(q.beats(p) for q in found)
             and not any(q.loss == p.loss and (q.instructions, q.flash) == (p.instructions, p.flash) for q in found[:i])]
@@ -188,9 +189,9 @@ def _front(case: Court, made: Space, whole: Array, alone: Shifts, name: str, tar
     if not meeting:
         raise _refusal(min(found, key=lambda p: (max(p.loss.points, bounds.max_loss), p.flash)), bounds, case)
     plain = references[0]
-    better = [p for p in meeting if p.flash <= plain.flash and p.instructions <= plain.instructions
-              and (p.flash, p.instructions) != (plain.flash, plain.instructions)]
-    chosen = min(better or [p for p in kept if bounds.met(p)] or meeting,
+    no_more = [p for p in meeting if p.flash <= plain.flash and p.instructions <= plain.instructions]
+    better = [p for p in no_more if (p.flash, p.instructions) != (plain.flash, plain.instructions)]
+    chosen = min(better or [p for p in kept if p in no_more] or [p for p in kept if bounds.met(p)] or meeting,
                  key=lambda p: (_price(p, goal, made.isa.pace), p.flash, p.loss.points))
     return Front(name, target.name, goal, bounds.max_loss, case.judge.classes, len(case.judge.measured),
                  tuple(sorted(kept, key=lambda p: (p.flash, p.instructions))), tuple(references), chosen,

@@ -221,7 +221,8 @@ def _scales(x: Mapping[str, Array]) -> Iterator[tuple[str, dict[str, Array]]]:
     slack = 0.005 * (high - low)
 
     def scaled(factor: float, offset: float) -> dict[str, Array]:
-        return {**x, name: np.asarray(factor * data + offset, np.float32)}
+        with np.errstate(over="ignore"):  # no plausible scale then
+            return {**x, name: np.asarray(factor * data + offset, np.float32)}
 
     if low >= -slack and high > 1 + slack and high <= 255 + slack:
         top = 255 if high > 64 else round(high)

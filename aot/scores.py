@@ -21,6 +21,8 @@ def decisive(graph: Graph) -> str:
     """The value by which to judge: the main output, or what goes into the softmax that makes it."""
     producer, name = graph.producer(), graph.outputs[0]
     while name in producer and isinstance(producer[name].op, Softmax | Reshape):
+        if graph.const(producer[name].inputs[0]) is not None:
+            break
         name = producer[name].inputs[0]
     return name if graph.values[name].type.size == graph.values[graph.outputs[0]].type.size else graph.outputs[0]
 

@@ -160,6 +160,12 @@ def test_values_that_are_not_finite(bad: float) -> None:
         calibrate(negated(2), [{"x": np.ones(2)}, {"x": np.array([1.0, bad])}])
 
 
+@pytest.mark.parametrize("huge", [1e31, -3e38])
+def test_finite_values_without_a_place_in_a_network(huge: float) -> None:
+    with pytest.raises(AotError, match="sample 1 makes 'x' reach"):
+        calibrate(negated(2), [{"x": np.ones(2)}, {"x": np.array([1.0, huge])}])
+
+
 def test_a_layer_that_overflows_is_named() -> None:
     b = Sketch()
     b.input("x", (2,))

@@ -93,6 +93,28 @@ def test_budgets_are_kept(budget: str) -> None:
     assert {"flash": found.flash, "instructions": found.instructions, "ram": found.arena}[budget] <= most
 
 
+@pytest.mark.parametrize("budget", ["flash", "instructions", "ram"])
+def test_a_budget_of_nothing_is_refused(budget: str) -> None:
+    with pytest.raises(aot.AotError, match="no choice of formats was found"):
+        aot.search(cnn(), DATA, **OPTIONS, **{budget: 0})
+
+
+def test_where_nothing_needs_less_8_bits_stay() -> None:
+    """Flash for instructions is no gain, however cheap flash is."""
+    rng = np.random.default_rng(0)
+    dense = model([helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": [1, 16]}, {"y": [1, 4]},
+                  {"w": rng.normal(size=(16, 4)).astype(np.float32)})
+    found = aot.search(dense, rng.normal(size=(40, 16)).astype(np.float32), target="cortex-m4", max_loss=50.0)
+    plain = found.references[0]
+    assert found.chosen.flash <= plain.flash and found.chosen.instructions <= plain.instructions
+
+
+def test_a_search_warns_of_data_as_a_compilation_does() -> None:
+    one = {name: x[:1] for name, x in DATA.items()}
+    warnings = aot.search(cnn(), one, **{**OPTIONS, "max_loss": 90.0}).warnings
+    assert warnings and warnings == aot.compile(cnn(), one).report.warnings
+
+
 def test_what_cannot_be_met_is_said() -> None:
     with pytest.raises(aot.AotError, match=r"within 99 bytes of flash: the best one loses .* needs [0-9,]+ bytes"):
         aot.search(cnn(), DATA, **OPTIONS, flash=99)
