@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from models import convolution, dense, model
 from onnx import helper
+from road import MODELS
 
 from aot.errors import AotError
 from aot.inspect import inspect
-
-SHARED = Path(__file__).parents[2].parent / "shared" / "models"
 
 
 def test_a_dense_layer() -> None:
@@ -64,7 +61,5 @@ def test_what_is_no_model_is_refused() -> None:
     ("ic01_resnet8", 12_501_632, 77_706), ("kws01_dscnn", 2_656_768, 22_604),
     ("vww96_mobilenetv1_025", 7_489_664, 210_850), ("ad01_autoencoder", 264_192, 267_928)])
 def test_shared_models(name: str, macs: int, parameters: int) -> None:
-    if not SHARED.is_dir():
-        pytest.skip("the shared models are not beside this checkout")
-    found = inspect(SHARED / f"{name}.onnx")
+    found = inspect(MODELS / f"{name}.onnx")
     assert (found.macs, found.parameters) == (macs, parameters)

@@ -10,6 +10,7 @@ import onnx
 import pytest
 from models import convolution, dense, model
 from onnx import TensorProto, helper, numpy_helper
+from road import MODELS
 
 from aot.errors import AotError
 from aot.frontend import Loaded, load
@@ -17,7 +18,6 @@ from aot.interpret import run_float
 from aot.ir import check
 from aot.oracle import Oracle
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "models"
 COMPLETE = ("ad01_autoencoder", "cifar_mbv2", "digits_mlp", "fashion_lenet", "fashion_lenet_dynamo", "fsdd_tcn",
             "ic01_resnet8", "kws01_dscnn", "mnist_mlp", "vww96_mobilenetv1_025", "qdq/kws01_dscnn_weightonly")
 
@@ -193,16 +193,12 @@ def test_loading_twice_gives_the_same() -> None:
 @pytest.mark.shared
 @pytest.mark.parametrize("name", COMPLETE)
 def test_shared_models(name: str) -> None:
-    if not SHARED.is_dir():
-        pytest.skip("the shared models are not beside this checkout")
-    agree(SHARED / f"{name}.onnx")
+    agree(MODELS / f"{name}.onnx")
 
 
 @pytest.mark.shared
 def test_every_shared_model_is_read_or_refused() -> None:
-    if not SHARED.is_dir():
-        pytest.skip("the shared models are not beside this checkout")
-    files = sorted(SHARED.rglob("*.onnx"))
+    files = sorted(MODELS.rglob("*.onnx"))
     assert len(files) >= 22
     for file in files:
         try:
