@@ -11,6 +11,7 @@ from aot.ir import FORMATS, Array, Graph, Node, Quant, Value
 from aot.numerics import LIMITS, dequantize
 from aot.ops.base import Op, Shape
 from aot.ops.quantize import Quantize
+from aot.sums import fused_as
 
 #: Samples by input name, or any values by name: [samples, *shape], float32.
 Stack = Mapping[str, Array]
@@ -21,15 +22,16 @@ class Batch:
 
     Operators are asked for their meaning on all samples together where that gives the same as one after the other,
     which is tried once for every node. Sums are those of float32: good for statistics, not for golden vectors.
+    ``graph`` has the same sums as one layer with a convolution as the quantized form.
     """
 
     def __init__(self, graph: Graph, quantized: Graph | None = None) -> None:
-        self.graph = graph
+        self.graph = graph if quantized is None else fused_as(graph, quantized)
         self._quants: dict[str, tuple[Quant, str]] = {}
         self._rough: dict[str, tuple[Array | None, ...]] = {}
         self._converted: dict[str, tuple[tuple[Quant, str] | None, ...]] = {}
         self._together: dict[str, bool] = {}
-        self._index = {n.output: i for i, n in enumerate(graph.nodes)}
+        self._index = {n.output: i for i, n in enumerate(self.graph.nodes)}
         if quantized is not None:
             self._learn(quantized)
 

@@ -191,7 +191,8 @@ def _layer(env: jinja2.Environment, step: Step, program: Program, name: str, tar
     return env.get_template(f"{kernel.template(step.site)}.c.j2").render(
         title="\n".join([*lines, " */"]), function=step.function, d=dims, dims=_enum(dims), isa=target.isa,
         c={n.removeprefix(own): f"{name}_{s}" for n, s in program.symbols.items() if n.startswith(own)},
-        operands=operands, in_type=c_type(step.site.inputs[operands[0]]), out_type=c_type(output),
+        operands=operands, adds=node.op.linear and 3 in operands,
+        in_type=c_type(step.site.inputs[operands[0]]), out_type=c_type(output),
         clamp=_CLAMPS.get(output.type.format, ""), **_products(step.site), lowest=low, highest=high,
         expression=step.site.node.op.expression() if isinstance(step.site.node.op, Unary) else "",
         numbers=_reals(kernel.numbers(step.site)),
@@ -201,7 +202,7 @@ def _layer(env: jinja2.Environment, step: Step, program: Program, name: str, tar
 
 def _products(site: Site) -> dict[str, str]:
     """For layers with weights: their C type, and what sums products of those formats."""
-    if len(site.inputs) != 3:
+    if not site.node.op.linear:
         return {}
     widths = {"s8s8": "", "s16s16": "16", "s16s8": "16x8", "s8s4": "8x4", "s16s4": "16x4", "s8s16": "8x16"}
     suffix = widths.get(site.inputs[0].type.format + site.inputs[1].type.format, "")

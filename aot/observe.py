@@ -11,7 +11,7 @@ from aot.errors import AotError
 from aot.interpret import site, walk_float
 from aot.ir import Array, Graph, Node, Value
 from aot.numerics import real, stored
-from aot.ops.base import Moments
+from aot.ops.base import Fold, Moments
 
 #: About this many elements of each tensor are kept per sample, in whole rows (all channels at one place).
 KEPT_PER_SAMPLE = 4096
@@ -139,13 +139,16 @@ class Comparison:
             total += float(np.abs(exact - rough).mean()) / (size if size > 0 else 1.0)
         return total
 
-    def moments(self, graph: Graph, node: Node, x: Value, fit: bool = True) -> Moments | None:
-        """Of the columns which the node's weights meet; None without samples. Without folds if they shall not fit."""
+    def moments(self, graph: Graph, node: Node, inputs: tuple[Value, ...], fit: bool = True) -> Moments | None:
+        """Of the columns which the node's weights meet; None without samples. Without folds if they shall not fit.
+
+        ``inputs`` are the node's in the integer network, quantized as far as they are computed.
+        """
+        x, name = inputs[0], node.inputs[0]
         if not self._float or x.data is not None:
             return None
         count = len(self._float)
-        name = node.inputs[0]
-        means, whole, lost = [], [], []
+        means, whole, lost, beside = [], [], [], []
         for i in range(count):
             columns = node.op.columns(self._float[i][name], 0.0)
             most = int(np.clip(MOST_ELEMENTS // (len(columns) * columns.shape[2]), FEWEST_COLUMNS, MOST_COLUMNS))
@@ -156,6 +159,11 @@ class Comparison:
             # integers, so that every sum is exact whatever order a machine adds them in
             whole.append(node.op.columns(self._whole[i][x.name].astype(np.float64) - x.zero, 0.0)[:, some])
             lost.append(np.floor(exact / x.scale * FINE + 0.5) - FINE * whole[-1])
+            if (r := node.op.added(inputs)) is not None:
+                groups = len(columns)
+                missed = self._float[i][node.inputs[3]].astype(np.float64) - real(self._whole[i][r.name], r.type)
+                fine = np.floor(missed / x.scale * FINE + 0.5).reshape(-1, groups, missed.shape[-1] // groups)
+                beside.append(fine.transpose(1, 0, 2)[:, some])
         rows = sum(w.shape[1] for w in whole)
         depth = whole[0].shape[2]
         mean = sum(w.sum(axis=1) for w in whole) / rows
@@ -164,10 +172,12 @@ class Comparison:
             seen = np.concatenate(whole, axis=1)
             second = _covariance(seen, seen, mean, mean)
         if fit and count >= 2 * FOLDS and depth <= min(LONGEST_CHECKED, rows // COLUMNS_EACH):
-            gone = sum(a.sum(axis=1) for a in lost) / rows
             for k in range(FOLDS):
-                seen, missed = np.concatenate(whole[k::FOLDS], axis=1), np.concatenate(lost[k::FOLDS], axis=1)
-                folds.append((_covariance(seen, seen, mean, mean), _covariance(missed, seen, gone, mean) / FINE))
+                seen = np.concatenate(whole[k::FOLDS], axis=1)
+                gone = [_covariance(np.concatenate(part[k::FOLDS], axis=1), seen,
+                                    sum(a.sum(axis=1) for a in part) / rows, mean) / FINE
+                        for part in (lost, beside) if part]
+                folds.append(Fold(_covariance(seen, seen, mean, mean), *gone))
         return Moments(np.mean(means, axis=0), x.scale * np.mean([w.mean(axis=1) for w in whole], axis=0), second, rows,
                        tuple(folds))
 

@@ -17,6 +17,7 @@ from aot.ops.base import Site, affine
 from aot.ops.quantize import Quantize
 from aot.prepare import Prepared
 from aot.recipe import GOALS, Formats, Recipe
+from aot.sums import sums
 from aot.targets import Isa
 
 #: What is tried for each layer, and 8 bits first.
@@ -39,6 +40,12 @@ class Option:
     own: int
     parts: tuple[tuple[str, int], ...]
     named: bool = False
+
+    def with_more(self, other: Option) -> Option:
+        """Together with another layer that it needs in these formats."""
+        return replace(self, instructions=self.instructions + other.instructions,
+                       constants=self.constants + other.constants, own=self.own + other.own,
+                       parts=(*self.parts, *other.parts))
 
 
 @dataclass(frozen=True)
@@ -136,7 +143,7 @@ class Tally:
 
 def space(prepared: Prepared, isa: Isa, goal: str) -> Space:
     """What a network's layers can be on an instruction set; the whole favours a goal."""
-    graph = prepared.graph
+    graph, inner = prepared.layers, sums(prepared.graph)
     found: dict[str, dict[object, Option]] = {n.output: {} for n in graph.nodes}
     wide: set[Formats] = set()
     for formats in FORMATS:
@@ -151,8 +158,12 @@ def space(prepared: Prepared, isa: Isa, goal: str) -> Space:
         for node in graph.nodes:
             if not node.op.linear and formats.weights in ("s4", "s16"):
                 continue  # without weights, it is the same as with those of 8 bits
-            where = site(made, nodes[node.output], isa)
+            where, rest = site(made, nodes[node.output], isa), None
+            if node.output in inner and inner[node.output].products in nodes:  # the sum is a layer of its own here
+                rest = _option(where, formats, goal)
+                where = site(made, nodes[inner[node.output].products], isa)
             for option in _options(where, formats, goal):
+                option = option if rest is None else option.with_more(rest)
                 if formats.weights != "s4" or option.constants < min(o.constants for o in found[node.output].values()):
                     found[node.output].setdefault(
                         (formats, option.kernel, option.constants, round(option.instructions)), option)

@@ -200,7 +200,7 @@ def _front(case: Court, made: Space, whole: Array, alone: Shifts, name: str, tar
 
 def _rows(case: Court, made: Space, whole: Array, alone: Shifts, chosen: Point) -> Iterator[Row]:
     """What became of each layer."""
-    nodes, base = case.prepared.graph.producer(), case.judge.loss(whole).points
+    nodes, base = case.prepared.layers.producer(), case.judge.loss(whole).points
     for layer, options in zip(made.layers, made.options, strict=True):
         formats, goal = chosen.recipe.of(layer), chosen.recipe.goals.get(layer, made.goal)
         fitting = [o for o in options if o.formats == formats] or list(options)

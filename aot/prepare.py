@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from aot.calibrate import DEFAULT_METHOD, Calibration, choose_ranges
 from aot.data import Samples
@@ -12,6 +13,7 @@ from aot.ir import Array, Graph
 from aot.observe import learning_samples, observe
 from aot.quantize import Trial, quantize
 from aot.recipe import Recipe
+from aot.sums import fused, spread
 
 #: Whether what can be lost by 8 bits is made good where it can: channels are equalized, weights fitted and rounded by
 #: what samples show, biases corrected. Without, there is only rounding to the nearest, as a comparison.
@@ -28,6 +30,11 @@ class Prepared:
     weights: str
     samples: tuple[Mapping[str, Array], ...]
 
+    @cached_property
+    def layers(self) -> Graph:
+        """The graph with those sums as one layer with a convolution that are so in 8 bits."""
+        return fused(self.graph, Recipe())
+
     def ranges(self, recipe: Recipe) -> Calibration:
         """The range of each value in the format which the recipe gives it."""
         fine = {n.output for n in self.graph.nodes if recipe.of(n.output).activations == "s16"}
@@ -39,6 +46,7 @@ class Prepared:
 
         ``learn``: weights are rounded by what the samples show; ``trial``: see :func:`aot.quantize.quantize`.
         """
+        recipe = spread(recipe, self.graph)
         graph = quantize(self.graph, self.ranges(recipe), self.weights, self.samples if learn else (), recipe,
                          trial=trial)
         return replace(graph, nodes=tuple(

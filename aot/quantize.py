@@ -14,10 +14,12 @@ from aot.numerics import LIMITS, span
 from aot.observe import Comparison
 from aot.ops.base import Moments, Op, WeightForm, affine, quantize_activation
 from aot.ops.concat import Concat
+from aot.ops.conv2d import Conv2d
 from aot.ops.quantize import Quantize
 from aot.reach import narrowed, reaches, widened
-from aot.recipe import Recipe
+from aot.recipe import Formats, Recipe
 from aot.scores import scores, scores_range
+from aot.sums import fused
 
 #: Called with a linear node, its inputs as they are quantized, its output, and the moments its weights are rounded by.
 Trial = Callable[[Node, tuple[Value, ...], Value, Moments | None], None]
@@ -33,9 +35,16 @@ def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0],
     ``weights`` is one of :data:`WEIGHTS`. ``samples`` (inputs by name) go through both graphs, layer by layer: they
     tell how to round weights, and what the layers before have shifted. Weights are fitted to the errors of their
     inputs if the outputs for these samples come nearer to the float graph's by it. ``given``: types that values have
-    already. ``trial`` sees each linear node before its weights are rounded, to try something else.
+    already. ``trial`` sees each linear node before its weights are rounded, to try something else. Sums behind
+    convolutions are computed with these where the formats allow it.
     """
     recipe, given = recipe or Recipe(), given or {}
+    if unknown := sorted(set(recipe.layers) - {n.output for n in graph.nodes} - set(graph.inputs)):
+        raise AotError(f"the recipe names {', '.join(map(repr, unknown))}, which the network does not have",
+                       "layers go by the names of their outputs, as `aot verify` lists them")
+    graph = fused(graph, recipe, given)
+    eight = {n.output: Formats() for n in graph.nodes if isinstance(n.op, Conv2d) and n.op.residual}
+    recipe = replace(recipe, layers={**recipe.layers, **eight})
     fitted, error = _quantized(graph, calibration, weights, samples, recipe, given, True, trial)
     if error is None:
         return fitted
@@ -47,9 +56,6 @@ def _quantized(graph: Graph, calibration: Calibration, weights: str, samples: Se
                recipe: Recipe, given: Mapping[str, TensorType], fit: bool, trial: Trial | None,
                ) -> tuple[Graph, float | None]:
     """The quantized graph, and the error of its outputs for the samples: None if there was nothing to fit."""
-    if unknown := sorted(set(recipe.layers) - {n.output for n in graph.nodes} - set(graph.inputs)):
-        raise AotError(f"the recipe names {', '.join(map(repr, unknown))}, which the network does not have",
-                       "layers go by the names of their outputs, as `aot verify` lists them")
     reach = reaches(graph, calibration, recipe)
     comparison = Comparison(graph, samples)
     values = {n: v for n, v in graph.values.items() if v.data is not None}
@@ -92,6 +98,8 @@ def _quantized(graph: Graph, calibration: Calibration, weights: str, samples: Se
             comparison.advance(graph, node, node, values)
             continue
         try:
+            if not node.op.computes(format, formats.weights):
+                raise AotError(f"no kernel computes it with activations of {format} and weights of {formats.weights}")
             read = tuple(converted(i, format) for i in node.inputs)
             inputs = tuple(values[i] for i in read)
             out_type = graph.values[node.output].type
@@ -118,7 +126,7 @@ def _quantized(graph: Graph, calibration: Calibration, weights: str, samples: Se
                 kind = replace(kind, limits=None if limits == LIMITS[format] else limits)
             out = Value(node.output, kind)
             learns = node.op.linear and formats.weights != "s16" and graph.values[node.inputs[1]].steps is None
-            moments = comparison.moments(graph, node, inputs[0], fit) if learns else None
+            moments = comparison.moments(graph, node, inputs, fit) if learns else None
             changed = changed or (moments is not None and len(moments.folds) > 0)
             if trial is not None and node.op.linear:
                 trial(node, inputs, out, moments)

@@ -70,7 +70,7 @@ def shifts(case: Court, apply: Map, done: Callable[[int, int], None] | None = No
 
     quantized = case.prepared.quantize(Recipe(), trial=attempt)
     base = Batch(graph, quantized)
-    names = [n.output for n in graph.nodes if base.rounds(n.output) or base.constants(n)]
+    names = [n.output for n in base.graph.nodes if base.rounds(n.output) or base.constants(n)]
     groups = [tuple(names[i:i + TOGETHER]) for i in range(0, len(names), TOGETHER)]
     found = apply(_walk, [Walk(case, quantized, group, {n: tried[n] for n in group if n in tried}) for group in groups],
                   done)

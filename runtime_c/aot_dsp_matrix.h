@@ -10,15 +10,14 @@
  * so one extraction of bytes serves four products. The last term is a constant of the channel and is part of its
  * bias here. Sums are exact as long as the true sum stays below 2^23, which is proven for each layer that comes here.
  *
- * The weights of a layer are one stream in the order of their use: biases, weights, multipliers. Multipliers of 15
- * significant bits or fewer, with one exponent for all of a layer, can stand two to a word.
+ * The weights of a layer are one stream in the order of their use: biases, weights, multipliers.
  */
 #ifndef AOT_DSP_MATRIX_H
 #define AOT_DSP_MATRIX_H
 
 #include "aot_simd_dsp.h"
 
-enum { AOT_MATRIX_PIXELS = 3, AOT_MATRIX_WORDS = 6, AOT_MATRIX_ROWS = 4 };
+enum { AOT_MATRIX_PIXELS = 3, AOT_MATRIX_WORDS = 6 };
 
 /* What aot_matrix_pairs has to know besides its pointers; the assembly relies on this order. */
 typedef struct {
@@ -27,20 +26,12 @@ typedef struct {
     int32_t offset;  /* 256 times the zero point of the output, plus one half */
     int32_t blocks;  /* blocks of four elements in a sum */
     int32_t pairs;   /* pairs of output channels */
+    const int8_t *residual; /* what is added to the sums: for the place of the first output, in the same order */
+    int32_t residual_zero;  /* its zero point, if sums below 0 are cut off before; if not, the biases know it */
 } aot_matrix;
-
-/* What aot_matrix_rows has to know; the assembly relies on this order. */
-typedef struct {
-    int32_t offset;      /* the zero point of the output, as it is added before the last shift, plus one half */
-    int32_t byte_blocks; /* blocks of four elements that are read as bytes */
-    int32_t wide_blocks; /* the rest, which was widened before */
-    int32_t fours;       /* rows of weights, in fours */
-    int32_t shift;       /* bits of the last shift: 8, or others with short multipliers */
-} aot_rows;
 
 /* The zero point as it is added before a sum is divided by 256. */
 #define AOT_MATRIX_OFFSET(zero) (256 * (zero) + 128)
-#define AOT_MATRIX_SHORT_OFFSET(zero, shift) ((zero) * (1 << (shift)) + (1 << ((shift) - 1)))
 
 /* For a tile of which `left` pixels are inside the layer; a pixel's output has `out_c` bytes. */
 AOT_INLINE aot_matrix aot_matrix_layer(int32_t left, int32_t out_c, int32_t zero, int32_t blocks)
@@ -51,6 +42,8 @@ AOT_INLINE aot_matrix aot_matrix_layer(int32_t left, int32_t out_c, int32_t zero
     layer.offset = AOT_MATRIX_OFFSET(zero);
     layer.blocks = blocks;
     layer.pairs = 0;
+    layer.residual = NULL;
+    layer.residual_zero = 0;
     return layer;
 }
 
@@ -187,30 +180,6 @@ AOT_INLINE void aot_matrix_again(uint32_t *tile, int32_t from, int32_t to)
     }
 }
 
-/* The inputs of a single pixel, for aot_matrix_rows: two words a block. */
-AOT_INLINE void aot_matrix_widen_one(uint32_t *row, const int8_t *from, int32_t words)
-{
-#pragma GCC unroll 4
-    for (int32_t i = 0; i < words; ++i) {
-        const uint32_t word = aot_load_bytes(from + 4 * i);
-        row[2 * i] = aot_odd_bytes(word);
-        row[2 * i + 1] = aot_matrix_even(word);
-    }
-}
-
-/* The inputs of a row from a given element on, of which the last block may be filled up with zeros. */
-AOT_FUNCTION void aot_matrix_row_inputs(uint32_t *wide, const int8_t *from, int32_t length)
-{
-    aot_matrix_widen_one(wide, from, length / 4);
-    if (length % 4 != 0) {
-        int8_t rest[4] = { 0, 0, 0, 0 };
-        for (int32_t i = 0; i < length % 4; ++i) {
-            rest[i] = from[length / 4 * 4 + i];
-        }
-        aot_matrix_widen_one(wide + length / 4 * 2, rest, 1);
-    }
-}
-
 #if AOT_ARM_DSP
 
 /* Blocks in the body of a loop: their number, its logarithm, and one less. */
@@ -242,128 +211,81 @@ AOT_FUNCTION void aot_matrix_row_inputs(uint32_t *wide, const int8_t *from, int3
 #define AOT_MATRIX_FINISH(sum, multiplier, offset)                                                              \
     "smmla " sum ", " sum ", " multiplier ", " offset "\n ssat " sum ", #8, " sum ", asr #8\n"
 
+/*
+ * What is added to six sums, r8-r10 and r11 r12 lr, before they are multiplied; the stream has both channels' factors
+ * times 256 in front of the multipliers.
+ */
+#define AOT_MATRIX_NOTHING ""
+#define AOT_MATRIX_RESIDUAL_SUM(sum, place, factor, zero)                                                       \
+    "ldrsb r5, " place "\n" zero "mla " sum ", r5, " factor ", " sum "\n"
+#define AOT_MATRIX_RESIDUAL_SUMS(zero)                                                                          \
+    "ldmia r0!, {r3, r4}\n ldmia sp, {r1, r2}\n ldr r6, [sp, #32]\n"                                            \
+    AOT_MATRIX_RESIDUAL_SUM("r8", "[r6]", "r3", zero) AOT_MATRIX_RESIDUAL_SUM("r9", "[r6, r1]", "r3", zero)     \
+    AOT_MATRIX_RESIDUAL_SUM("r10", "[r6, r2]", "r3", zero) AOT_MATRIX_RESIDUAL_SUM("r11", "[r6, #1]!", "r4", zero) \
+    AOT_MATRIX_RESIDUAL_SUM("r12", "[r6, r1]", "r4", zero) AOT_MATRIX_RESIDUAL_SUM("lr", "[r6, r2]", "r4", zero) \
+    "adds r6, r6, #1\n str r6, [sp, #32]\n"
+#define AOT_MATRIX_RESIDUAL AOT_MATRIX_RESIDUAL_SUMS("")
+/* The same to sums of which those below 0 are cut off. */
+#define AOT_MATRIX_RELU(sum) "bic " sum ", " sum ", " sum ", asr #31\n"
+#define AOT_MATRIX_RESIDUAL_BEHIND_RELU                                                                         \
+    AOT_MATRIX_RELU("r8") AOT_MATRIX_RELU("r9") AOT_MATRIX_RELU("r10")                                          \
+    AOT_MATRIX_RELU("r11") AOT_MATRIX_RELU("r12") AOT_MATRIX_RELU("lr")                                         \
+    "ldr r7, [sp, #36]\n" AOT_MATRIX_RESIDUAL_SUMS("sub r5, r5, r7\n")
+
+#define AOT_MATRIX_PAIRS_ASSEMBLY(residual)                                                                     \
+        ".syntax unified\n"                                                                                     \
+        "push {r4-r11, lr}\n"                                                                                   \
+        "sub sp, sp, #40\n"                                                                                     \
+        "ldmia r3, {r4-r8}\n"           /* pixel1, pixel2, offset, blocks, pairs */                             \
+        "stmia sp, {r4-r6}\n"           /* 0 pixel1, 4 pixel2, 8 offset */                                      \
+        "strd r2, r1, [sp, #12]\n"      /* 12 output, 16 tile */                                                \
+        "add r4, r7, #" AOT_MATRIX_UNROLL_LESS_ONE "\n lsr r4, r4, #" AOT_MATRIX_UNROLL_SHIFT "\n"              \
+        "str r4, [sp, #20]\n"           /* 20 turns of the loop */                                              \
+        "rsb r5, r7, r4, lsl #" AOT_MATRIX_UNROLL_SHIFT "\n" /* as many blocks are skipped in the first turn, of 62 bytes each */\
+        "movs r6, #62\n mul r5, r5, r6\n adr.w r6, 2f\n add r5, r5, r6\n orr r5, r5, #1\n"                      \
+        "strd r5, r8, [sp, #24]\n"      /* 24 where the first turn starts, 28 pairs */                          \
+        "ldrd r4, r5, [r3, #20]\n strd r4, r5, [sp, #32]\n" /* 32 residual, 36 its zero point */                \
+        "1:\n"                                                                                                  \
+        "ldmia r0!, {r8, r11}\n"                                                                                \
+        "mov r9, r8\n mov r10, r8\n mov r12, r11\n mov lr, r11\n"                                               \
+        "ldrd r1, r2, [sp, #16]\n"                                                                              \
+        "ldr pc, [sp, #24]\n"                                                                                   \
+        ".p2align 2\n"                                                                                          \
+        "2:\n"                                                                                                  \
+        ".rept " AOT_MATRIX_UNROLL "\n" AOT_MATRIX_PAIR_BLOCK ".endr\n"                                         \
+        "subs r2, r2, #1\n bne 2b\n"                                                                            \
+        residual                                                                                                \
+        "ldmia r0!, {r3, r4}\n"                                                                                 \
+        "ldmia sp, {r1, r2, r5, r6}\n"  /* pixel1, pixel2, offset, output */                                    \
+        AOT_MATRIX_FINISH("r8", "r3", "r5") AOT_MATRIX_FINISH("r9", "r3", "r5") AOT_MATRIX_FINISH("r10", "r3", "r5")\
+        AOT_MATRIX_FINISH("r11", "r4", "r5") AOT_MATRIX_FINISH("r12", "r4", "r5") AOT_MATRIX_FINISH("lr", "r4", "r5")\
+        "strb r8, [r6]\n strb r9, [r6, r1]\n strb r10, [r6, r2]\n"                                              \
+        "strb r11, [r6, #1]!\n strb r12, [r6, r1]\n strb lr, [r6, r2]\n"                                        \
+        "adds r6, r6, #1\n str r6, [sp, #12]\n"                                                                 \
+        "ldr r1, [sp, #28]\n subs r1, r1, #1\n str r1, [sp, #28]\n"                                             \
+        "bne 1b\n"                                                                                              \
+        "add sp, sp, #40\n"                                                                                     \
+        "pop {r4-r11, pc}\n"
+
 /* Three pixels times pairs of output channels, requantized and saturated to int8. */
 AOT_ASSEMBLY static void aot_matrix_pairs(const uint32_t *stream AOT_UNUSED, const uint32_t *tile AOT_UNUSED,
                                           int8_t *output AOT_UNUSED, const aot_matrix *layer AOT_UNUSED)
 {
-    __asm__(
-        ".syntax unified\n"
-        "push {r4-r11, lr}\n"
-        "sub sp, sp, #32\n"
-        "ldmia r3, {r4-r8}\n"           /* pixel1, pixel2, offset, blocks, pairs */
-        "stmia sp, {r4-r6}\n"           /* 0 pixel1, 4 pixel2, 8 offset */
-        "strd r2, r1, [sp, #12]\n"      /* 12 output, 16 tile */
-        "add r4, r7, #" AOT_MATRIX_UNROLL_LESS_ONE "\n lsr r4, r4, #" AOT_MATRIX_UNROLL_SHIFT "\n"
-        "str r4, [sp, #20]\n"           /* 20 turns of the loop */
-        "rsb r5, r7, r4, lsl #" AOT_MATRIX_UNROLL_SHIFT "\n" /* as many blocks are skipped in the first turn, of 62 bytes each */
-        "movs r6, #62\n mul r5, r5, r6\n adr.w r6, 2f\n add r5, r5, r6\n orr r5, r5, #1\n"
-        "strd r5, r8, [sp, #24]\n"      /* 24 where the first turn starts, 28 pairs */
-        "1:\n"
-        "ldmia r0!, {r8, r11}\n"
-        "mov r9, r8\n mov r10, r8\n mov r12, r11\n mov lr, r11\n"
-        "ldrd r1, r2, [sp, #16]\n"
-        "ldr pc, [sp, #24]\n"
-        ".p2align 2\n"
-        "2:\n"
-        ".rept " AOT_MATRIX_UNROLL "\n" AOT_MATRIX_PAIR_BLOCK ".endr\n"
-        "subs r2, r2, #1\n bne 2b\n"
-        "ldmia r0!, {r3, r4}\n"
-        "ldmia sp, {r1, r2, r5, r6}\n"  /* pixel1, pixel2, offset, output */
-        AOT_MATRIX_FINISH("r8", "r3", "r5") AOT_MATRIX_FINISH("r9", "r3", "r5") AOT_MATRIX_FINISH("r10", "r3", "r5")
-        AOT_MATRIX_FINISH("r11", "r4", "r5") AOT_MATRIX_FINISH("r12", "r4", "r5") AOT_MATRIX_FINISH("lr", "r4", "r5")
-        "strb r8, [r6]\n strb r9, [r6, r1]\n strb r10, [r6, r2]\n"
-        "strb r11, [r6, #1]!\n strb r12, [r6, r1]\n strb lr, [r6, r2]\n"
-        "adds r6, r6, #1\n str r6, [sp, #12]\n"
-        "ldr r1, [sp, #28]\n subs r1, r1, #1\n str r1, [sp, #28]\n"
-        "bne 1b\n"
-        "add sp, sp, #32\n"
-        "pop {r4-r11, pc}\n");
+    __asm__(AOT_MATRIX_PAIRS_ASSEMBLY(AOT_MATRIX_NOTHING));
 }
 
-/* One block of four rows: r3-r6 weights, r7 r8 inputs, r9-r12 sums. */
-#define AOT_MATRIX_ROWS_BLOCK(inputs)                                                                           \
-    "ldmia r0!, {r3, r4, r5, r6}\n"                                                                             \
-    inputs                                                                                                      \
-    "smlad r9, r3, r7, r9\n smlad r10, r4, r7, r10\n smlad r11, r5, r7, r11\n smlad r12, r6, r7, r12\n"         \
-    "sxtb16 r3, r3\n sxtb16 r4, r4\n sxtb16 r5, r5\n sxtb16 r6, r6\n"                                           \
-    "smlad r9, r3, r8, r9\n smlad r10, r4, r8, r10\n smlad r11, r5, r8, r11\n smlad r12, r6, r8, r12\n"
-/* Its inputs, widened before or now. */
-#define AOT_MATRIX_WIDE "ldmia r1!, {r7, r8}\n"
-#define AOT_MATRIX_BYTES "ldr r8, [r1], #4\n sxtb16 r7, r8, ror #8\n rev16 r8, r8\n eor r8, r8, #0x007F007F\n"
-/* From blocks in `blocks`: turns of the loop in r4, in r5 where the first turn starts, skipping some. */
-#define AOT_MATRIX_ENTRY(blocks, bytes, loop)                                                                   \
-    "add r4, " blocks ", #" AOT_MATRIX_UNROLL_LESS_ONE "\n lsr r4, r4, #" AOT_MATRIX_UNROLL_SHIFT "\n"           \
-    "rsb r5, " blocks ", r4, lsl #" AOT_MATRIX_UNROLL_SHIFT "\n"                                                \
-    "movs r6, #" bytes "\n mul r5, r5, r6\n adr.w r6, " loop "\n add r5, r5, r6\n orr r5, r5, #1\n"
-
-/* The same with a multiplier in half a word, and a shift in r5. */
-#define AOT_MATRIX_STORE_SHORT(sum, half, multiplier, offset, place)                                            \
-    "smlaw" half " " sum ", " sum ", " multiplier ", " offset "\n asr " sum ", " sum ", r5\n"                   \
-    "ssat " sum ", #8, " sum "\n strb " sum ", " place "\n"
-
-/* Four sums r9-r12 to outputs at r8; r7 is the offset. */
-#define AOT_MATRIX_ROWS_STORE                                                                                   \
-    "ldmia r0!, {r3, r4, r5, r6}\n"                                                                             \
-    AOT_MATRIX_FINISH("r9", "r3", "r7") AOT_MATRIX_FINISH("r10", "r4", "r7")                                    \
-    AOT_MATRIX_FINISH("r11", "r5", "r7") AOT_MATRIX_FINISH("r12", "r6", "r7")                                   \
-    "strb r9, [r8], #1\n strb r10, [r8], #1\n strb r11, [r8], #1\n strb r12, [r8], #1\n"
-#define AOT_MATRIX_ROWS_STORE_SHORT                                                                             \
-    "ldmia r0!, {r3, r4}\n ldr r5, [sp, #32]\n"                                                                 \
-    AOT_MATRIX_STORE_SHORT("r9", "b", "r3", "r7", "[r8], #1") AOT_MATRIX_STORE_SHORT("r10", "t", "r3", "r7", "[r8], #1") \
-    AOT_MATRIX_STORE_SHORT("r11", "b", "r4", "r7", "[r8], #1") AOT_MATRIX_STORE_SHORT("r12", "t", "r4", "r7", "[r8], #1")
-
-#define AOT_MATRIX_ROWS_ASSEMBLY(store)                                                                         \
-        ".syntax unified\n"                                                                                     \
-        "push {r4-r11, lr}\n"                                                                                   \
-        "ldr r4, [sp, #36]\n"           /* layer: above 9 saved registers */                                    \
-        "sub sp, sp, #40\n"                                                                                     \
-        "ldmia r4, {r7, r8, r9, r10}\n" /* offset, blocks of bytes, widened blocks, rows in fours */            \
-        "ldr r4, [r4, #16]\n str r4, [sp, #32]\n" /* 32 shift */                                                \
-        "strd r3, r7, [sp, #24]\n"      /* 24 output, 28 offset */                                              \
-        "mov lr, r10\n"                                                                                         \
-        AOT_MATRIX_ENTRY("r9", "54", "3f")                                                                      \
-        "str r2, [sp, #12]\n"           /* 12 wide */                                                           \
-        "strd r4, r5, [sp, #16]\n"      /* 16 turns, 20 start of the second loop */                             \
-        AOT_MATRIX_ENTRY("r8", "66", "2f")                                                                      \
-        "cmp r8, #0\n bne 8f\n adr.w r5, 9f\n orr r5, r5, #1\n 8:\n"                                            \
-        "str r1, [sp, #0]\n"            /* 0 bytes */                                                           \
-        "strd r4, r5, [sp, #4]\n"       /* 4 turns, 8 start of the first loop */                                \
-        "1:\n"                                                                                                  \
-        "ldmia r0!, {r9, r10, r11, r12}\n"                                                                      \
-        "ldmia sp, {r1, r2, r3}\n"                                                                              \
-        "bx r3\n"                                                                                               \
-        ".p2align 2\n"                                                                                          \
-        "2:\n"                                                                                                  \
-        ".rept " AOT_MATRIX_UNROLL "\n" AOT_MATRIX_ROWS_BLOCK(AOT_MATRIX_BYTES) ".endr\n"                       \
-        "subs r2, r2, #1\n bne 2b\n"                                                                            \
-        "9:\n"                                                                                                  \
-        "ldrd r1, r2, [sp, #12]\n"                                                                              \
-        "ldr pc, [sp, #20]\n"                                                                                   \
-        ".p2align 2\n"                                                                                          \
-        "3:\n"                                                                                                  \
-        ".rept " AOT_MATRIX_UNROLL "\n" AOT_MATRIX_ROWS_BLOCK(AOT_MATRIX_WIDE) ".endr\n"                        \
-        "subs r2, r2, #1\n bne 3b\n"                                                                            \
-        "ldrd r8, r7, [sp, #24]\n"      /* output, offset */                                                    \
-        store                                                                                                   \
-        "str r8, [sp, #24]\n"                                                                                   \
-        "subs lr, lr, #1\n bne 1b\n"                                                                            \
-        "add sp, sp, #40\n"                                                                                     \
-        "pop {r4-r11, pc}\n"
-
-/* One pixel times `fours` times four rows of weights: first blocks of bytes, then widened ones; as above. */
-AOT_ASSEMBLY static void aot_matrix_rows(const uint32_t *stream AOT_UNUSED, const int8_t *bytes AOT_UNUSED,
-                                         const uint32_t *wide AOT_UNUSED, int8_t *output AOT_UNUSED,
-                                         const aot_rows *layer AOT_UNUSED)
+/* The same with a residual added. */
+AOT_ASSEMBLY static void aot_matrix_pairs_add(const uint32_t *stream AOT_UNUSED, const uint32_t *tile AOT_UNUSED,
+                                              int8_t *output AOT_UNUSED, const aot_matrix *layer AOT_UNUSED)
 {
-    __asm__(AOT_MATRIX_ROWS_ASSEMBLY(AOT_MATRIX_ROWS_STORE));
+    __asm__(AOT_MATRIX_PAIRS_ASSEMBLY(AOT_MATRIX_RESIDUAL));
 }
 
-/* The same with short multipliers. */
-AOT_ASSEMBLY static void aot_matrix_rows_short(const uint32_t *stream AOT_UNUSED, const int8_t *bytes AOT_UNUSED,
-                                               const uint32_t *wide AOT_UNUSED, int8_t *output AOT_UNUSED,
-                                               const aot_rows *layer AOT_UNUSED)
+/* The same with ReLU before that. */
+AOT_ASSEMBLY static void aot_matrix_pairs_relu_add(const uint32_t *stream AOT_UNUSED, const uint32_t *tile AOT_UNUSED,
+                                                   int8_t *output AOT_UNUSED, const aot_matrix *layer AOT_UNUSED)
 {
-    __asm__(AOT_MATRIX_ROWS_ASSEMBLY(AOT_MATRIX_ROWS_STORE_SHORT));
+    __asm__(AOT_MATRIX_PAIRS_ASSEMBLY(AOT_MATRIX_RESIDUAL_BEHIND_RELU));
 }
 
 #else
@@ -383,72 +305,59 @@ AOT_INLINE int8_t aot_matrix_output(uint32_t sum, uint32_t multiplier, int32_t o
 }
 
 /* Three pixels times pairs of output channels, requantized and saturated to int8. */
-AOT_INLINE void aot_matrix_pairs(const uint32_t *stream, const uint32_t *tile, int8_t *output, const aot_matrix *layer)
+AOT_INLINE void aot_matrix_pairs_c(const uint32_t *stream, const uint32_t *tile, int8_t *output,
+                                   const aot_matrix *layer, enum aot_sum what)
 {
     const int32_t place[AOT_MATRIX_PIXELS] = { 0, layer->pixel1, layer->pixel2 };
+    const int8_t *residual = layer->residual;
     for (int32_t pair = 0; pair < layer->pairs; ++pair) {
+        const uint32_t *const behind = stream + 2 + 2 * layer->blocks;
+        int8_t results[2][AOT_MATRIX_PIXELS]; /* the residual may be where the output goes */
         for (int32_t c = 0; c < 2; ++c) {
-            const uint32_t multiplier = stream[2 + 2 * layer->blocks + c];
+            const uint32_t multiplier = behind[what == AOT_SUM_ALONE ? c : 2 + c];
             for (int32_t p = 0; p < AOT_MATRIX_PIXELS; ++p) {
                 uint32_t sum = stream[c];
                 for (int32_t i = 0; i < layer->blocks; ++i) {
                     sum = aot_matrix_block(stream[2 + 2 * i + c], tile[6 * i + p], tile[6 * i + 3 + p], sum);
                 }
-                output[c + place[p]] = aot_matrix_output(sum, multiplier, layer->offset);
+                if (what == AOT_SUM_RELU_ADD) {
+                    sum = (uint32_t)aot_max((int32_t)sum, 0);
+                }
+                if (what != AOT_SUM_ALONE) {
+                    sum += behind[c] * (uint32_t)(residual[c + place[p]] - layer->residual_zero);
+                }
+                results[c][p] = aot_matrix_output(sum, multiplier, layer->offset);
             }
         }
-        stream += 4 + 2 * layer->blocks;
+        for (int32_t p = 0; p < AOT_MATRIX_PIXELS; ++p) {
+            output[place[p]] = results[0][p];
+            output[1 + place[p]] = results[1][p];
+        }
+        stream = behind + (what == AOT_SUM_ALONE ? 2 : 4);
         output += 2;
-    }
-}
-
-/* Four sums of `layer`: one pixel times four rows of weights. Answers where the stream goes on. */
-AOT_INLINE const uint32_t *aot_matrix_four(const uint32_t *stream, const int8_t *bytes, const uint32_t *wide,
-                                           uint32_t sums[AOT_MATRIX_ROWS], const aot_rows *layer)
-{
-    const uint32_t *const first = stream + AOT_MATRIX_ROWS;
-    for (int32_t r = 0; r < AOT_MATRIX_ROWS; ++r) {
-        const uint32_t *weights = first + r;
-        sums[r] = stream[r];
-        for (int32_t i = 0; i < layer->byte_blocks; ++i) {
-            const uint32_t word = aot_load_bytes(bytes + 4 * i);
-            sums[r] = aot_matrix_block(*weights, aot_odd_bytes(word), aot_matrix_even(word), sums[r]);
-            weights += AOT_MATRIX_ROWS;
-        }
-        for (int32_t i = 0; i < layer->wide_blocks; ++i) {
-            sums[r] = aot_matrix_block(*weights, wide[2 * i], wide[2 * i + 1], sums[r]);
-            weights += AOT_MATRIX_ROWS;
-        }
-    }
-    return first + AOT_MATRIX_ROWS * (layer->byte_blocks + layer->wide_blocks);
-}
-
-/* One pixel times `fours` times four rows of weights: first blocks of bytes, then widened ones; as above. */
-AOT_INLINE void aot_matrix_rows(const uint32_t *stream, const int8_t *bytes, const uint32_t *wide, int8_t *output,
-                                const aot_rows *layer)
-{
-    for (int32_t four = 0; four < layer->fours; ++four) {
-        uint32_t sums[AOT_MATRIX_ROWS];
-        stream = aot_matrix_four(stream, bytes, wide, sums, layer);
-        for (int32_t r = 0; r < AOT_MATRIX_ROWS; ++r) {
-            *output++ = aot_matrix_output(sums[r], *stream++, layer->offset);
+        if (what != AOT_SUM_ALONE) {
+            residual += 2;
         }
     }
 }
 
-/* The same with short multipliers. */
-AOT_INLINE void aot_matrix_rows_short(const uint32_t *stream, const int8_t *bytes, const uint32_t *wide,
-                                      int8_t *output, const aot_rows *layer)
+AOT_INLINE void aot_matrix_pairs(const uint32_t *stream, const uint32_t *tile, int8_t *output, const aot_matrix *layer)
 {
-    for (int32_t four = 0; four < layer->fours; ++four) {
-        uint32_t sums[AOT_MATRIX_ROWS];
-        stream = aot_matrix_four(stream, bytes, wide, sums, layer);
-        for (int32_t r = 0; r < AOT_MATRIX_ROWS; ++r) {
-            const int64_t product = (int64_t)(int32_t)sums[r] * (int32_t)(stream[r / 2] >> 16 * (r % 2) & 0xFFFFu);
-            *output++ = aot_clamp((layer->offset + (int32_t)(product >> 16)) >> layer->shift, -128, 127);
-        }
-        stream += AOT_MATRIX_ROWS / 2;
-    }
+    aot_matrix_pairs_c(stream, tile, output, layer, AOT_SUM_ALONE);
+}
+
+/* The same with a residual added; the stream has both channels' factors, times 256, in front of the multipliers. */
+AOT_INLINE void aot_matrix_pairs_add(const uint32_t *stream, const uint32_t *tile, int8_t *output,
+                                     const aot_matrix *layer)
+{
+    aot_matrix_pairs_c(stream, tile, output, layer, AOT_SUM_ADD);
+}
+
+/* The same with ReLU before that. */
+AOT_INLINE void aot_matrix_pairs_relu_add(const uint32_t *stream, const uint32_t *tile, int8_t *output,
+                                          const aot_matrix *layer)
+{
+    aot_matrix_pairs_c(stream, tile, output, layer, AOT_SUM_RELU_ADD);
 }
 
 #endif
@@ -465,6 +374,36 @@ AOT_INLINE void aot_matrix_channels(const uint32_t *stream, const uint32_t *tile
     }
     layer.pairs = channels / 2;
     aot_matrix_pairs(stream, tile, output, &layer);
+}
+
+/* The same with a residual added to the sums. */
+AOT_INLINE void aot_matrix_channels_add(const uint32_t *stream, const uint32_t *tile, int8_t *output, aot_matrix layer,
+                                        int32_t channels)
+{
+    if (channels % 2 != 0) {
+        layer.pairs = 1;
+        aot_matrix_pairs_add(stream, tile, output, &layer);
+        stream += 6 + 2 * layer.blocks;
+        output += 1;
+        layer.residual += 1;
+    }
+    layer.pairs = channels / 2;
+    aot_matrix_pairs_add(stream, tile, output, &layer);
+}
+
+/* The same with ReLU before that. */
+AOT_INLINE void aot_matrix_channels_relu_add(const uint32_t *stream, const uint32_t *tile, int8_t *output,
+                                             aot_matrix layer, int32_t channels)
+{
+    if (channels % 2 != 0) {
+        layer.pairs = 1;
+        aot_matrix_pairs_relu_add(stream, tile, output, &layer);
+        stream += 6 + 2 * layer.blocks;
+        output += 1;
+        layer.residual += 1;
+    }
+    layer.pairs = channels / 2;
+    aot_matrix_pairs_relu_add(stream, tile, output, &layer);
 }
 
 /* The fused activation of one or three pixels, for the few layers whose limits are not those of int8. */

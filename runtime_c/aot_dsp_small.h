@@ -20,6 +20,32 @@ typedef struct {
     int16_t blocks; /* of four elements in a sum */
 } aot_small_layer;
 
+/* The inputs of the three output pixels from `first` on, to `tile`; `row` has room for those of one as bytes. */
+AOT_FUNCTION void aot_small_windows(const aot_small_layer *s, const int8_t *input, uint32_t *tile, int8_t *row,
+                                    int32_t first)
+{
+    const int32_t pixels = s->out_h * s->out_w;
+    for (int32_t p = 0; p < AOT_MATRIX_PIXELS; ++p) {
+        const int32_t pixel = first + p < pixels ? first + p : pixels - 1;
+        const int32_t top = pixel / s->out_w * s->stride_h - s->pad_top;
+        const int32_t left = pixel % s->out_w * s->stride_w - s->pad_left;
+        int8_t *to = row;
+        for (int32_t ky = 0; ky < s->kernel_h; ++ky) {
+            const int32_t y = top + ky * s->dilation_h;
+            for (int32_t kx = 0; kx < s->kernel_w; ++kx) {
+                const int32_t x = left + kx * s->dilation_w;
+                if (y >= 0 && y < s->in_h && x >= 0 && x < s->in_w) {
+                    memcpy(to, input + (y * s->in_w + x) * s->in_c, (size_t)s->in_c);
+                } else {
+                    memset(to, s->in_zero, (size_t)s->in_c);
+                }
+                to += s->in_c;
+            }
+        }
+        aot_matrix_widen(tile + p, row, s->blocks);
+    }
+}
+
 /* Convolution: three output pixels at a time; `tile` has room for them and, behind, for a pixel's inputs as bytes. */
 AOT_FUNCTION void aot_small_conv2d(const aot_small_layer *s, const int8_t *input, int8_t *output, uint32_t *tile,
                                    const uint32_t *stream)
@@ -29,26 +55,42 @@ AOT_FUNCTION void aot_small_conv2d(const aot_small_layer *s, const int8_t *input
     memset(row, 0, (size_t)s->blocks * 4u);
     for (int32_t first = 0; first < pixels; first += AOT_MATRIX_PIXELS) {
         const aot_matrix layer = aot_matrix_layer(pixels - first, s->out_c, s->out_zero, s->blocks);
-        for (int32_t p = 0; p < AOT_MATRIX_PIXELS; ++p) {
-            const int32_t pixel = first + p < pixels ? first + p : pixels - 1;
-            const int32_t top = pixel / s->out_w * s->stride_h - s->pad_top;
-            const int32_t left = pixel % s->out_w * s->stride_w - s->pad_left;
-            int8_t *to = row;
-            for (int32_t ky = 0; ky < s->kernel_h; ++ky) {
-                const int32_t y = top + ky * s->dilation_h;
-                for (int32_t kx = 0; kx < s->kernel_w; ++kx) {
-                    const int32_t x = left + kx * s->dilation_w;
-                    if (y >= 0 && y < s->in_h && x >= 0 && x < s->in_w) {
-                        memcpy(to, input + (y * s->in_w + x) * s->in_c, (size_t)s->in_c);
-                    } else {
-                        memset(to, s->in_zero, (size_t)s->in_c);
-                    }
-                    to += s->in_c;
-                }
-            }
-            aot_matrix_widen(tile + p, row, s->blocks);
-        }
+        aot_small_windows(s, input, tile, row, first);
         aot_matrix_channels(stream, tile, output + first * s->out_c, layer, s->out_c);
+        aot_matrix_clamp(output + first * s->out_c, layer, s->out_c, s->out_min, s->out_max);
+    }
+}
+
+/* The same with a residual added to the sums. */
+AOT_FUNCTION void aot_small_conv2d_add(const aot_small_layer *s, const int8_t *input, const int8_t *residual,
+                                       int8_t *output, uint32_t *tile, const uint32_t *stream)
+{
+    int8_t *const row = (int8_t *)(tile + AOT_MATRIX_WORDS * s->blocks);
+    const int32_t pixels = s->out_h * s->out_w;
+    memset(row, 0, (size_t)s->blocks * 4u);
+    for (int32_t first = 0; first < pixels; first += AOT_MATRIX_PIXELS) {
+        aot_matrix layer = aot_matrix_layer(pixels - first, s->out_c, s->out_zero, s->blocks);
+        layer.residual = residual + first * s->out_c;
+        aot_small_windows(s, input, tile, row, first);
+        aot_matrix_channels_add(stream, tile, output + first * s->out_c, layer, s->out_c);
+        aot_matrix_clamp(output + first * s->out_c, layer, s->out_c, s->out_min, s->out_max);
+    }
+}
+
+/* The same with ReLU before that. */
+AOT_FUNCTION void aot_small_conv2d_relu_add(const aot_small_layer *s, const int8_t *input, const int8_t *residual,
+                                            int8_t *output, uint32_t *tile, const uint32_t *stream,
+                                            int32_t residual_zero)
+{
+    int8_t *const row = (int8_t *)(tile + AOT_MATRIX_WORDS * s->blocks);
+    const int32_t pixels = s->out_h * s->out_w;
+    memset(row, 0, (size_t)s->blocks * 4u);
+    for (int32_t first = 0; first < pixels; first += AOT_MATRIX_PIXELS) {
+        aot_matrix layer = aot_matrix_layer(pixels - first, s->out_c, s->out_zero, s->blocks);
+        layer.residual = residual + first * s->out_c;
+        layer.residual_zero = residual_zero;
+        aot_small_windows(s, input, tile, row, first);
+        aot_matrix_channels_relu_add(stream, tile, output + first * s->out_c, layer, s->out_c);
         aot_matrix_clamp(output + first * s->out_c, layer, s->out_c, s->out_min, s->out_max);
     }
 }

@@ -182,36 +182,46 @@ typedef struct {
     int32_t bias;        /* times 64 */
     int32_t multiplier;
     int32_t offset;      /* 64 times the zero point of the output, plus one half */
+    int32_t factor;      /* 64 times what the residual is multiplied with */
+    int32_t zero;        /* the residual's zero point, if sums below 0 are cut off before it is added */
 } aot_winograd_channel;
 
 /*
  * Sum to output, exact: `ninth` is the inverse of 9 times what the sum is still to be multiplied by; 64 is divided out
- * as the value is saturated.
+ * as the value is saturated. `residual` is read where one is added.
  */
-AOT_INLINE int8_t aot_winograd_output(uint32_t sum, uint32_t ninth, aot_winograd_channel channel)
+AOT_INLINE int8_t aot_winograd_output(uint32_t sum, uint32_t ninth, const aot_winograd_channel *channel,
+                                      const int8_t *residual, enum aot_sum what)
 {
-    const int32_t sum64 = (int32_t)(sum * ninth + (uint32_t)channel.bias);
-#if AOT_ARM_DSP
+    int32_t sum64 = (int32_t)(sum * ninth + (uint32_t)channel->bias);
     int32_t scaled;
-    __asm__("smmla %0, %1, %2, %3" : "=r"(scaled) : "r"(sum64), "r"(channel.multiplier), "r"(channel.offset));
+    if (what == AOT_SUM_RELU_ADD) {
+        sum64 = aot_max(sum64, 0) + channel->factor * (*residual - channel->zero);
+    } else if (what == AOT_SUM_ADD) {
+        sum64 += channel->factor * *residual;
+    }
+#if AOT_ARM_DSP
+    __asm__("smmla %0, %1, %2, %3" : "=r"(scaled) : "r"(sum64), "r"(channel->multiplier), "r"(channel->offset));
 #else
-    const int32_t scaled = channel.offset + (int32_t)(((int64_t)sum64 * channel.multiplier) >> 32);
+    scaled = channel->offset + (int32_t)(((int64_t)sum64 * channel->multiplier) >> 32);
 #endif
     return AOT_SATURATE(scaled, 6);
 }
 
-/* Where a window's outputs go, and how many of its 4x4 there are. */
+/* Where a window's outputs go, what is added to their sums, and how many of its 4x4 there are. */
 typedef struct {
     int8_t *output;
+    const int8_t *residual;
     int32_t rows;
     int32_t columns;
 } aot_winograd_place;
 
 /* One channel at one window, from a fourth of the sums. */
 AOT_INLINE void aot_winograd_store(const uint32_t *sums, aot_winograd_channel channel, aot_winograd_place place,
-                                   int32_t index, int32_t row_step, int32_t column_step)
+                                   int32_t index, int32_t row_step, int32_t column_step, enum aot_sum what)
 {
     int8_t *output = place.output + index;
+    const int8_t *residual = what == AOT_SUM_ALONE ? output : place.residual + index;
     uint32_t half[4 * AOT_WINOGRAD_SIDE];
     uint32_t row[4];
 #pragma GCC unroll 6
@@ -223,11 +233,13 @@ AOT_INLINE void aot_winograd_store(const uint32_t *sums, aot_winograd_channel ch
         for (int32_t y = 0; y < 4; ++y) {
             const uint32_t ninth = AOT_WINOGRAD_NINTH << (y < 2 ? y : 2);
             aot_winograd_outputs(half + y * AOT_WINOGRAD_SIDE, 1, row, 1);
-            output[0] = aot_winograd_output(row[0], ninth, channel);
-            output[column_step] = aot_winograd_output(row[1], 2u * ninth, channel);
-            output[2 * column_step] = aot_winograd_output(row[2], 4u * ninth, channel);
-            output[3 * column_step] = aot_winograd_output(row[3], 4u * ninth, channel);
+#pragma GCC unroll 4
+            for (int32_t x = 0; x < 4; ++x) {
+                output[x * column_step] = aot_winograd_output(row[x], ninth << (x < 2 ? x : 2), &channel,
+                                                              residual + x * column_step, what);
+            }
             output += row_step;
+            residual += row_step;
         }
         return;
     }
@@ -235,9 +247,11 @@ AOT_INLINE void aot_winograd_store(const uint32_t *sums, aot_winograd_channel ch
         const uint32_t ninth = AOT_WINOGRAD_NINTH << (y < 2 ? y : 2);
         aot_winograd_outputs(half + y * AOT_WINOGRAD_SIDE, 1, row, 1);
         for (int32_t x = 0; x < place.columns; ++x) {
-            output[x * column_step] = aot_winograd_output(row[x], ninth << (x < 2 ? x : 2), channel);
+            output[x * column_step] = aot_winograd_output(row[x], ninth << (x < 2 ? x : 2), &channel,
+                                                          residual + x * column_step, what);
         }
         output += row_step;
+        residual += row_step;
     }
 }
 

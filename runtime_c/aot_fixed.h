@@ -70,6 +70,14 @@ AOT_INLINE int32_t aot_requantize(int32_t accumulator, int32_t multiplier, int32
 #endif
 }
 
+/* What becomes of sums of products before they are multiplied: a residual may be added, to those above 0 or to all. */
+enum aot_sum { AOT_SUM_ALONE, AOT_SUM_ADD, AOT_SUM_RELU_ADD };
+
+AOT_INLINE int32_t aot_max(int32_t a, int32_t b)
+{
+    return a > b ? a : b;
+}
+
 AOT_INLINE int8_t aot_clamp(int32_t value, int32_t low, int32_t high)
 {
     value = value < low ? low : value;

@@ -19,14 +19,15 @@
  * its lower half, like any word, and in its upper half where in the tile the block lies that they meet, in words.
  *
  * The weights of a layer are one stream in the order of their use. After the words of a channel, in the order of the
- * inputs, come its extra ones; the channel's multiplier, with its uppermost bit set, ends these.
+ * inputs, come its extra ones; the channel's multiplier, with its uppermost bit set, ends these. Where a residual is added
+ * to the sums, the channel's factor of that comes last.
  */
 #ifndef AOT_MUL32_MATRIX_H
 #define AOT_MUL32_MATRIX_H
 
 #include "aot_fixed.h"
 
-enum { AOT_PIXELS = 4, AOT_BLOCK_WORDS = 3, AOT_TILE_WORDS = 12, AOT_ROWS = 4 };
+enum { AOT_PIXELS = 4, AOT_BLOCK_WORDS = 3, AOT_TILE_WORDS = 12 };
 
 /* What aot_products_pixels has to know besides its pointers; the assembly relies on this order. */
 typedef struct {
@@ -34,13 +35,9 @@ typedef struct {
     int32_t offset;    /* the zero point of the output and one half, times 2^16 */
     int32_t blocks;    /* blocks of four elements in a sum */
     int32_t channels;  /* output channels */
+    const int8_t *residual; /* what is added to the sums: for the place of the first output, in the same order */
+    int32_t residual_zero;  /* its zero point, if sums below 0 are cut off before; if not, the biases know it */
 } aot_products;
-
-/* What aot_products_rows has to know; the assembly relies on this order. */
-typedef struct {
-    int32_t blocks;  /* blocks of four elements in this part of a sum */
-    int32_t fours;   /* rows of weights, in fours */
-} aot_products_part;
 
 /* The zero point as it is added before a sum is divided by 2^16. */
 #define AOT_PRODUCTS_OFFSET(zero) (65536 * (zero) + 32768)
@@ -59,6 +56,8 @@ AOT_INLINE aot_products aot_products_layer(int32_t left, int32_t out_c, int32_t 
     layer.offset = AOT_PRODUCTS_OFFSET(zero);
     layer.blocks = blocks;
     layer.channels = channels;
+    layer.residual = NULL;
+    layer.residual_zero = 0;
     return layer;
 }
 
@@ -143,136 +142,107 @@ AOT_THUMB1_ASSEMBLY static void aot_products_copy(int8_t *to AOT_THUMB1_UNUSED, 
 /* One pixel and four weights, r2 A + 256 B and r3 B. */
 #define AOT_PRODUCTS_PIXEL(sum)                                                                                 \
     "ldmia r0!, {r5, r6, r7}\n"                                                                                 \
-    "muls r5, r2\n muls r6, r3\n adds r5, r5, r6\n adds r5, r5, r7\n asrs r5, r5, #16\n add " sum ", r5\n"
+    "muls r5, r2\n muls r6, r3\n adds r5, r6\n adds r5, r7\n asrs r5, #16\n add " sum ", r5\n"
 
 /* Four pixels, 62 bytes of instructions with the one that loads the weights to r2. */
 #define AOT_PRODUCTS_BLOCK                                                                                      \
     "lsrs r3, r2, #8\n ands r3, r4\n"                                                                           \
     AOT_PRODUCTS_PIXEL("r8") AOT_PRODUCTS_PIXEL("r9") AOT_PRODUCTS_PIXEL("r10") AOT_PRODUCTS_PIXEL("r11")
 
+/* What is added to four sums r8-r11; r0 is the multiplier, r1 the stream. */
+#define AOT_PRODUCTS_NOTHING ""
+#define AOT_PRODUCTS_RESIDUAL_SUM(sum, place, zero)                                                             \
+    place "ldrsb r6, [r5, r2]\n" zero "muls r6, r4\n add " sum ", r6\n"
+#define AOT_PRODUCTS_RESIDUAL_SUMS(zero)                                                                        \
+    "ldmia r1!, {r4}\n ldr r5, [sp, #36]\n"                                                                     \
+    AOT_PRODUCTS_RESIDUAL_SUM("r11", "ldr r2, [sp, #16]\n", zero)                                               \
+    AOT_PRODUCTS_RESIDUAL_SUM("r10", "ldr r2, [sp, #12]\n", zero)                                               \
+    AOT_PRODUCTS_RESIDUAL_SUM("r9", "ldr r2, [sp, #8]\n", zero)                                                 \
+    AOT_PRODUCTS_RESIDUAL_SUM("r8", "movs r2, #0\n", zero)                                                      \
+    "adds r5, r5, #1\n str r5, [sp, #36]\n"
+#define AOT_PRODUCTS_RESIDUAL AOT_PRODUCTS_RESIDUAL_SUMS("")
+/* The same to sums of which those below 0 are cut off. */
+#define AOT_PRODUCTS_RELU(sum) "mov r2, " sum "\n asrs r3, r2, #31\n bics r2, r3\n mov " sum ", r2\n"
+#define AOT_PRODUCTS_RESIDUAL_BEHIND_RELU                                                                       \
+    AOT_PRODUCTS_RELU("r8") AOT_PRODUCTS_RELU("r9") AOT_PRODUCTS_RELU("r10") AOT_PRODUCTS_RELU("r11")           \
+    "ldr r7, [sp, #40]\n" AOT_PRODUCTS_RESIDUAL_SUMS("subs r6, r6, r7\n")
+
+#define AOT_PRODUCTS_PIXELS_ASSEMBLY(residual)                                                                  \
+        ".syntax unified\n"                                                                                     \
+        "push {r4-r7, lr}\n"                                                                                    \
+        "mov r4, r8\n mov r5, r9\n mov r6, r10\n mov r7, r11\n push {r4-r7}\n"                                  \
+        "sub sp, sp, #44\n"                                                                                     \
+        "str r1, [sp, #0]\n str r2, [sp, #4]\n"     /* 0 tile, 4 output */                                      \
+        "movs r1, r0\n"                                                                                         \
+        "ldmia r3!, {r4, r5, r6, r7}\n"             /* distances of three pixels, offset */                     \
+        "str r4, [sp, #8]\n str r5, [sp, #12]\n str r6, [sp, #16]\n"                                            \
+        "mov lr, r7\n"                                                                                          \
+        "ldmia r3!, {r4, r5}\n"                     /* blocks, channels */                                      \
+        "str r5, [sp, #20]\n"                       /* 20 channels left */                                      \
+        "ldmia r3!, {r6, r7}\n str r6, [sp, #36]\n str r7, [sp, #40]\n" /* 36 residual, 40 its zero point */    \
+        "lsls r5, r4, #2\n str r5, [sp, #24]\n"     /* 24 bytes of a channel's words */                         \
+        "negs r5, r4\n movs r6, #3\n ands r5, r6\n" /* as many blocks are skipped in the first turn of the loop */\
+        "movs r6, #62\n muls r5, r6\n adr r6, 2f\n adds r5, r5, r6\n adds r5, #1\n"                             \
+        "str r5, [sp, #28]\n"                       /* 28 where it starts */                                    \
+        "ldr r4, =0x00FF00FF\n str r4, [sp, #32]\n" /* 32 mask of bytes */                                      \
+        "1:\n"                                                                                                  \
+        "ldmia r1!, {r2}\n"                                                                                     \
+        "mov r8, r2\n mov r9, r2\n mov r10, r2\n mov r11, r2\n"                                                 \
+        "ldr r3, [sp, #24]\n adds r3, r3, r1\n mov r12, r3\n"                                                   \
+        "ldr r0, [sp, #0]\n ldr r4, [sp, #32]\n ldr r3, [sp, #28]\n bx r3\n"                                    \
+        ".p2align 2\n"                                                                                          \
+        "2:\n"                                                                                                  \
+        ".rept 4\n ldmia r1!, {r2}\n" AOT_PRODUCTS_BLOCK ".endr\n"                                              \
+        "cmp r1, r12\n bne 2b\n"                                                                                \
+        "b 4f\n"                                                                                                \
+        "3:\n"                                                                                                  \
+        "ldr r2, =0x80800000\n uxth r3, r0\n orrs r2, r3\n"                                                     \
+        "lsrs r0, r0, #16\n lsls r0, r0, #2\n ldr r3, [sp, #0]\n adds r0, r0, r3\n"                             \
+        AOT_PRODUCTS_BLOCK                                                                                      \
+        "4:\n"                                                                                                  \
+        "ldmia r1!, {r0}\n cmp r0, #0\n bge 3b\n"                                                               \
+        residual                                                                                                \
+        "mov r12, r1\n"                                                                                         \
+        "uxth r2, r0\n lsls r3, r0, #1\n lsrs r3, r3, #17\n"                                                    \
+        "ldr r0, [sp, #4]\n"                                                                                    \
+        "ldr r1, [sp, #16]\n" AOT_PRODUCTS_STORE("r11", "[r0, r1]")                                             \
+        "ldr r1, [sp, #12]\n" AOT_PRODUCTS_STORE("r10", "[r0, r1]")                                             \
+        "ldr r1, [sp, #8]\n" AOT_PRODUCTS_STORE("r9", "[r0, r1]")                                               \
+        AOT_PRODUCTS_STORE("r8", "[r0]")                                                                        \
+        "adds r0, r0, #1\n str r0, [sp, #4]\n"                                                                  \
+        "mov r1, r12\n"                                                                                         \
+        "ldr r2, [sp, #20]\n subs r2, r2, #1\n str r2, [sp, #20]\n"                                             \
+        "beq 5f\n b 1b\n"                                                                                       \
+        "5:\n"                                                                                                  \
+        "movs r0, r1\n"                                                                                         \
+        "add sp, sp, #44\n"                                                                                     \
+        "pop {r4-r7}\n mov r8, r4\n mov r9, r5\n mov r10, r6\n mov r11, r7\n"                                   \
+        "pop {r4-r7, pc}\n"                                                                                     \
+        ".p2align 2\n"                                                                                          \
+        ".pool\n"
+
 /* Four pixels times output channels, requantized and saturated to int8. Answers where the stream goes on. */
 AOT_THUMB1_ASSEMBLY static const uint32_t *aot_products_pixels(
     const uint32_t *stream AOT_THUMB1_UNUSED, const uint32_t *tile AOT_THUMB1_UNUSED, int8_t *output AOT_THUMB1_UNUSED,
     const aot_products *layer AOT_THUMB1_UNUSED)
 {
-    __asm__(
-        ".syntax unified\n"
-        "push {r4-r7, lr}\n"
-        "mov r4, r8\n mov r5, r9\n mov r6, r10\n mov r7, r11\n push {r4-r7}\n"
-        "sub sp, sp, #36\n"
-        "str r1, [sp, #0]\n str r2, [sp, #4]\n"     /* 0 tile, 4 output */
-        "movs r1, r0\n"
-        "ldmia r3!, {r4, r5, r6, r7}\n"             /* distances of three pixels, offset */
-        "str r4, [sp, #8]\n str r5, [sp, #12]\n str r6, [sp, #16]\n"
-        "mov lr, r7\n"
-        "ldmia r3!, {r4, r5}\n"                     /* blocks, channels */
-        "str r5, [sp, #20]\n"                       /* 20 channels left */
-        "lsls r5, r4, #2\n str r5, [sp, #24]\n"     /* 24 bytes of a channel's words */
-        "negs r5, r4\n movs r6, #3\n ands r5, r6\n" /* as many blocks are skipped in the first turn of the loop */
-        "movs r6, #62\n muls r5, r6\n adr r6, 2f\n adds r5, r5, r6\n adds r5, #1\n"
-        "str r5, [sp, #28]\n"                       /* 28 where it starts */
-        "ldr r4, =0x00FF00FF\n str r4, [sp, #32]\n" /* 32 mask of bytes */
-        "1:\n"
-        "ldmia r1!, {r2}\n"
-        "mov r8, r2\n mov r9, r2\n mov r10, r2\n mov r11, r2\n"
-        "ldr r3, [sp, #24]\n adds r3, r3, r1\n mov r12, r3\n"
-        "ldr r0, [sp, #0]\n ldr r4, [sp, #32]\n ldr r3, [sp, #28]\n bx r3\n"
-        ".p2align 2\n"
-        "2:\n"
-        ".rept 4\n ldmia r1!, {r2}\n" AOT_PRODUCTS_BLOCK ".endr\n"
-        "cmp r1, r12\n bne 2b\n"
-        "b 4f\n"
-        "3:\n"
-        "ldr r2, =0x80800000\n uxth r3, r0\n orrs r2, r3\n"
-        "lsrs r0, r0, #16\n lsls r0, r0, #2\n ldr r3, [sp, #0]\n adds r0, r0, r3\n"
-        AOT_PRODUCTS_BLOCK
-        "4:\n"
-        "ldmia r1!, {r0}\n cmp r0, #0\n bge 3b\n"
-        "mov r12, r1\n"
-        "uxth r2, r0\n lsls r3, r0, #1\n lsrs r3, r3, #17\n"
-        "ldr r0, [sp, #4]\n"
-        "ldr r1, [sp, #16]\n" AOT_PRODUCTS_STORE("r11", "[r0, r1]")
-        "ldr r1, [sp, #12]\n" AOT_PRODUCTS_STORE("r10", "[r0, r1]")
-        "ldr r1, [sp, #8]\n" AOT_PRODUCTS_STORE("r9", "[r0, r1]")
-        AOT_PRODUCTS_STORE("r8", "[r0]")
-        "adds r0, r0, #1\n str r0, [sp, #4]\n"
-        "mov r1, r12\n"
-        "ldr r2, [sp, #20]\n subs r2, r2, #1\n str r2, [sp, #20]\n"
-        "beq 5f\n b 1b\n"
-        "5:\n"
-        "movs r0, r1\n"
-        "add sp, sp, #36\n"
-        "pop {r4-r7}\n mov r8, r4\n mov r9, r5\n mov r10, r6\n mov r11, r7\n"
-        "pop {r4-r7, pc}\n"
-        ".p2align 2\n"
-        ".pool\n");
+    __asm__(AOT_PRODUCTS_PIXELS_ASSEMBLY(AOT_PRODUCTS_NOTHING));
 }
 
-/* One row of a block, r5-r7 its inputs: r2 becomes four weights times them. */
-#define AOT_PRODUCTS_FOUR                                                                                       \
-    "lsrs r3, r2, #8\n ands r3, r4\n"                                                                           \
-    "muls r2, r5\n muls r3, r6\n adds r2, r2, r3\n adds r2, r2, r7\n asrs r2, r2, #16\n"
-/* Four rows, 74 bytes of instructions. */
-#define AOT_PRODUCTS_ROWS                                                                                       \
-    "ldmia r0!, {r5, r6, r7}\n"                                                                                 \
-    "ldmia r1!, {r2}\n" AOT_PRODUCTS_FOUR "add r8, r2\n"                                                        \
-    "ldmia r1!, {r2}\n" AOT_PRODUCTS_FOUR "add r9, r2\n"                                                        \
-    "ldmia r1!, {r2}\n" AOT_PRODUCTS_FOUR "add r10, r2\n"                                                       \
-    "ldmia r1!, {r2}\n" AOT_PRODUCTS_FOUR "add r11, r2\n"
-
-/*
- * One pixel times four rows of weights after the other, block by block, added to a sum for each row; then the extra
- * words, whose upper half holds the place of the block in words and, times 2^7, the row. Answers where the stream goes
- * on.
- */
-AOT_THUMB1_ASSEMBLY static const uint32_t *aot_products_rows(
-    const uint32_t *stream AOT_THUMB1_UNUSED, const uint32_t *wide AOT_THUMB1_UNUSED, int32_t *sums AOT_THUMB1_UNUSED,
-    const aot_products_part *part AOT_THUMB1_UNUSED)
+/* The same with a residual added to the sums. */
+AOT_THUMB1_ASSEMBLY static const uint32_t *aot_products_pixels_add(
+    const uint32_t *stream AOT_THUMB1_UNUSED, const uint32_t *tile AOT_THUMB1_UNUSED, int8_t *output AOT_THUMB1_UNUSED,
+    const aot_products *layer AOT_THUMB1_UNUSED)
 {
-    __asm__(
-        ".syntax unified\n"
-        "push {r4-r7, lr}\n"
-        "mov r4, r8\n mov r5, r9\n mov r6, r10\n mov r7, r11\n push {r4-r7}\n"
-        "sub sp, sp, #20\n"
-        "str r1, [sp, #0]\n str r2, [sp, #4]\n"     /* 0 inputs, 4 sums */
-        "mov lr, r2\n"
-        "movs r1, r0\n"
-        "ldmia r3!, {r5, r6}\n"
-        "str r6, [sp, #8]\n"                        /* 8 rows left, in fours */
-        "lsls r6, r5, #4\n str r6, [sp, #12]\n"     /* 12 bytes of words of four rows */
-        "movs r6, #1\n ands r5, r6\n"               /* an odd number of blocks starts in the middle of the loop */
-        "movs r6, #74\n muls r5, r6\n"
-        "adr r6, 2f\n adds r5, r5, r6\n adds r5, #1\n"
-        "str r5, [sp, #16]\n"                       /* 16 where it starts */
-        "ldr r4, =0x00FF00FF\n"
-        "1:\n"
-        "mov r0, lr\n ldmia r0!, {r5, r6, r7}\n mov r8, r5\n mov r9, r6\n mov r10, r7\n"
-        "ldmia r0!, {r5}\n mov r11, r5\n"
-        "ldr r5, [sp, #12]\n adds r5, r5, r1\n mov r12, r5\n"
-        "ldr r0, [sp, #0]\n ldr r5, [sp, #16]\n bx r5\n"
-        ".p2align 2\n"
-        "2:\n"
-        ".rept 2\n" AOT_PRODUCTS_ROWS ".endr\n"
-        "cmp r1, r12\n bne 2b\n"
-        "mov r0, lr\n mov r5, r8\n mov r6, r9\n mov r7, r10\n stmia r0!, {r5, r6, r7}\n"
-        "mov r5, r11\n stmia r0!, {r5}\n mov lr, r0\n"
-        "ldr r5, [sp, #8]\n subs r5, r5, #1\n str r5, [sp, #8]\n bne 1b\n"
-        "b 4f\n"
-        "3:\n"
-        "lsrs r3, r0, #23\n lsls r3, r3, #2\n ldr r5, [sp, #4]\n adds r5, r5, r3\n mov r12, r5\n"
-        "ldr r2, =0x80800000\n uxth r3, r0\n orrs r2, r3\n"
-        "lsls r0, r0, #9\n lsrs r0, r0, #25\n lsls r0, r0, #2\n ldr r3, [sp, #0]\n adds r0, r0, r3\n"
-        "ldmia r0!, {r5, r6, r7}\n"
-        AOT_PRODUCTS_FOUR
-        "mov r0, r12\n ldr r3, [r0]\n adds r3, r3, r2\n str r3, [r0]\n"
-        "4:\n"
-        "ldmia r1!, {r0}\n cmp r0, #0\n bge 3b\n"
-        "movs r0, r1\n"
-        "add sp, sp, #20\n"
-        "pop {r4-r7}\n mov r8, r4\n mov r9, r5\n mov r10, r6\n mov r11, r7\n"
-        "pop {r4-r7, pc}\n"
-        ".p2align 2\n"
-        ".pool\n");
+    __asm__(AOT_PRODUCTS_PIXELS_ASSEMBLY(AOT_PRODUCTS_RESIDUAL));
+}
+
+/* The same with ReLU before that. */
+AOT_THUMB1_ASSEMBLY static const uint32_t *aot_products_pixels_relu_add(
+    const uint32_t *stream AOT_THUMB1_UNUSED, const uint32_t *tile AOT_THUMB1_UNUSED, int8_t *output AOT_THUMB1_UNUSED,
+    const aot_products *layer AOT_THUMB1_UNUSED)
+{
+    __asm__(AOT_PRODUCTS_PIXELS_ASSEMBLY(AOT_PRODUCTS_RESIDUAL_BEHIND_RELU));
 }
 
 #else
@@ -297,9 +267,10 @@ AOT_INLINE int8_t aot_products_output(int32_t sum, int32_t multiplier, const aot
     return aot_clamp(aot_requantize(sum, multiplier, layer->offset >> 16), -128, 127);
 }
 
-/* The extra words of a channel added to its sums of four pixels, then requantized and stored. */
+/* The extra words of a channel, of that index, added to its sums of four pixels, then requantized and stored. */
 AOT_INLINE const uint32_t *aot_products_finish(const uint32_t *stream, const uint32_t *tile, int32_t sums[AOT_PIXELS],
-                                               int8_t *output, const aot_products *layer)
+                                               int8_t *output, int32_t channel, const aot_products *layer,
+                                               enum aot_sum what)
 {
     for (; *stream < AOT_EXTRA_END; ++stream) {
         for (int32_t p = 0; p < AOT_PIXELS; ++p) {
@@ -307,17 +278,26 @@ AOT_INLINE const uint32_t *aot_products_finish(const uint32_t *stream, const uin
             sums[p] += aot_products_four(from, AOT_EXTRA_WORD(*stream));
         }
     }
-    const int32_t multiplier = (int32_t)(*stream & 0x7FFFFFFFu);
+    const int32_t multiplier = (int32_t)(*stream++ & 0x7FFFFFFFu);
+    if (what != AOT_SUM_ALONE) {
+        const int32_t factor = (int32_t)*stream++;
+        for (int32_t p = 0; p < AOT_PIXELS; ++p) {
+            const int32_t value = layer->residual[channel + (p > 0 ? layer->pixel[p - 1] : 0)];
+            sums[p] = what == AOT_SUM_ADD ? sums[p] + factor * value
+                                          : aot_max(sums[p], 0) + factor * (value - layer->residual_zero);
+        }
+    }
+    output += channel;
     for (int32_t p = AOT_PIXELS - 1; p > 0; --p) {
         output[layer->pixel[p - 1]] = aot_products_output(sums[p], multiplier, layer);
     }
     output[0] = aot_products_output(sums[0], multiplier, layer);
-    return stream + 1;
+    return stream;
 }
 
 /* Four pixels times output channels, requantized and saturated to int8. Answers where the stream goes on. */
-AOT_INLINE const uint32_t *aot_products_pixels(const uint32_t *stream, const uint32_t *tile, int8_t *output,
-                                               const aot_products *layer)
+AOT_INLINE const uint32_t *aot_products_pixels_c(const uint32_t *stream, const uint32_t *tile, int8_t *output,
+                                                 const aot_products *layer, enum aot_sum what)
 {
     for (int32_t c = 0; c < layer->channels; ++c) {
         const int32_t bias = (int32_t)*stream++;
@@ -328,14 +308,34 @@ AOT_INLINE const uint32_t *aot_products_pixels(const uint32_t *stream, const uin
             }
             ++stream;
         }
-        stream = aot_products_finish(stream, tile, sums, output++, layer);
+        stream = aot_products_finish(stream, tile, sums, output, c, layer, what);
     }
     return stream;
 }
 
+AOT_INLINE const uint32_t *aot_products_pixels(const uint32_t *stream, const uint32_t *tile, int8_t *output,
+                                               const aot_products *layer)
+{
+    return aot_products_pixels_c(stream, tile, output, layer, AOT_SUM_ALONE);
+}
+
+/* The same with a residual added to the sums. */
+AOT_INLINE const uint32_t *aot_products_pixels_add(const uint32_t *stream, const uint32_t *tile, int8_t *output,
+                                                   const aot_products *layer)
+{
+    return aot_products_pixels_c(stream, tile, output, layer, AOT_SUM_ADD);
+}
+
+/* The same with ReLU before that. */
+AOT_INLINE const uint32_t *aot_products_pixels_relu_add(const uint32_t *stream, const uint32_t *tile, int8_t *output,
+                                                        const aot_products *layer)
+{
+    return aot_products_pixels_c(stream, tile, output, layer, AOT_SUM_RELU_ADD);
+}
+
 /* The same for channels whose words come two by two; of an odd number the last partner is zeros. */
-AOT_FUNCTION const uint32_t *aot_products_pairs(const uint32_t *stream, const uint32_t *tile, int8_t *output,
-                                                const aot_products *layer)
+AOT_INLINE const uint32_t *aot_products_pairs_c(const uint32_t *stream, const uint32_t *tile, int8_t *output,
+                                                const aot_products *layer, enum aot_sum what)
 {
     for (int32_t c = 0; c < layer->channels; c += 2) {
         const uint32_t *block = tile;
@@ -359,66 +359,37 @@ AOT_FUNCTION const uint32_t *aot_products_pairs(const uint32_t *stream, const ui
         }
         int32_t a_sums[AOT_PIXELS] = { a0, a1, a2, a3 };
         int32_t b_sums[AOT_PIXELS] = { b0, b1, b2, b3 };
-        stream = aot_products_finish(stream, tile, a_sums, output++, layer);
+        stream = aot_products_finish(stream, tile, a_sums, output, c, layer, what);
         if (c + 1 < layer->channels) {
-            stream = aot_products_finish(stream, tile, b_sums, output++, layer);
+            stream = aot_products_finish(stream, tile, b_sums, output, c + 1, layer, what);
         } else {
-            ++stream; /* the multiplier of a row of zeros */
+            stream += what == AOT_SUM_ALONE ? 1 : 2; /* the multiplier of a row of zeros, and its factor */
         }
     }
     return stream;
 }
 
-/* One pixel times four rows of weights after the other, and the extra words; as above. */
-AOT_FUNCTION const uint32_t *aot_products_rows(const uint32_t *stream, const uint32_t *wide, int32_t *sums,
-                                               const aot_products_part *part)
+AOT_FUNCTION const uint32_t *aot_products_pairs(const uint32_t *stream, const uint32_t *tile, int8_t *output,
+                                                const aot_products *layer)
 {
-    for (int32_t four = 0; four < part->fours; ++four) {
-        const uint32_t *block = wide;
-        int32_t *const sum = sums + four * AOT_ROWS;
-        int32_t s0 = sum[0], s1 = sum[1], s2 = sum[2], s3 = sum[3];
-        for (int32_t i = 0; i < part->blocks; ++i) {
-            s0 += aot_products_four(block, stream[0]);
-            s1 += aot_products_four(block, stream[1]);
-            s2 += aot_products_four(block, stream[2]);
-            s3 += aot_products_four(block, stream[3]);
-            block += AOT_BLOCK_WORDS;
-            stream += AOT_ROWS;
-        }
-        sum[0] = s0;
-        sum[1] = s1;
-        sum[2] = s2;
-        sum[3] = s3;
-    }
-    for (; *stream < AOT_EXTRA_END; ++stream) {
-        sums[*stream >> 23] += aot_products_four(wide + ((*stream >> 16) & 127u), AOT_EXTRA_WORD(*stream));
-    }
-    return stream + 1;
+    return aot_products_pairs_c(stream, tile, output, layer, AOT_SUM_ALONE);
+}
+
+/* The same with a residual added to the sums. */
+AOT_FUNCTION const uint32_t *aot_products_pairs_add(const uint32_t *stream, const uint32_t *tile, int8_t *output,
+                                                    const aot_products *layer)
+{
+    return aot_products_pairs_c(stream, tile, output, layer, AOT_SUM_ADD);
+}
+
+/* The same with ReLU before that. */
+AOT_FUNCTION const uint32_t *aot_products_pairs_relu_add(const uint32_t *stream, const uint32_t *tile, int8_t *output,
+                                                         const aot_products *layer)
+{
+    return aot_products_pairs_c(stream, tile, output, layer, AOT_SUM_RELU_ADD);
 }
 
 #endif
-
-/* `length` inputs of one pixel, the last four of which may be fewer. */
-AOT_FUNCTION void aot_products_inputs(uint32_t *wide, const int8_t *from, int32_t length)
-{
-    const int32_t blocks = length / 4;
-    int8_t rest[4] = { 0, 0, 0, 0 };
-    aot_products_widen(wide, AOT_BLOCK_WORDS, from, blocks);
-    if (length % 4 != 0) {
-        memcpy(rest, from + 4 * blocks, (size_t)(length % 4));
-        aot_products_block(wide + blocks * AOT_BLOCK_WORDS, aot_products_word(rest));
-    }
-}
-
-/* Sums to outputs: requantize by the multipliers which the stream holds, saturate. Answers where the stream goes on. */
-AOT_FUNCTION const uint32_t *aot_products_outputs(const uint32_t *stream, const int32_t *sums, int8_t *output,
-                                                         int32_t rows, int32_t zero)
-{
-    for (int32_t i = 0; i < rows; ++i) {
-        output[i] = aot_clamp(aot_requantize(sums[i], (int32_t)stream[i], zero), -128, 127);
-    }
-    return stream + rows;
-}
 
 /* The fused activation, for the few layers whose limits are not those of int8. */
 AOT_FUNCTION void aot_products_clamp(int8_t *output, int32_t length, int32_t low, int32_t high)

@@ -24,6 +24,7 @@ typedef struct {
     int32_t zero;       /* zero point of the output */
     int32_t step;       /* distance in bytes from the outputs of one pair of pixels to those of the next */
     uint16_t places[8]; /* where outputs are stored: channel 0 of both pixels, channel 1 of both, ... */
+    const int8_t *residual; /* what is added to the sums: for the place of the first output, in the same order */
 } aot_mve_tile;
 
 /* A product that the network's own file defines. */
@@ -116,12 +117,17 @@ AOT_INLINE int32_t aot_mve_dot(const int8_t *a, const int8_t *b)
     return sum;
 }
 
-/* Pairs of pixels, `pitch` bytes apart, times fours of channels in `blocks` vectors: the equivalent in C. */
+/*
+ * Pairs of pixels, `pitch` bytes apart, times fours of channels in `blocks` vectors: the equivalent in C. Factors of a
+ * residual, whose zero point is given if sums below 0 are cut off before it is added, stand behind the multipliers.
+ */
 AOT_INLINE void aot_mve_product_c(const uint32_t *stream, const int8_t *rows, int8_t *output, const aot_mve_tile *tile,
-                                  int32_t blocks, int32_t pitch)
+                                  int32_t blocks, int32_t pitch, enum aot_sum what, int32_t residual_zero)
 {
+    const int8_t *residual = tile->residual;
     for (int32_t group = 0; group < tile->groups; ++group) {
-        const int8_t *const weights = (const int8_t *)(stream + 8);
+        const int32_t head = what == AOT_SUM_ALONE ? 8 : 12;
+        const int8_t *const weights = (const int8_t *)(stream + head);
         for (int32_t i = 0; i < 2 * tile->tiles; ++i) {
             const int8_t *const row = rows + i * pitch;
             for (int32_t c = 0; c < 4; ++c) {
@@ -129,12 +135,22 @@ AOT_INLINE void aot_mve_product_c(const uint32_t *stream, const int8_t *rows, in
                 for (int32_t block = 0; block < blocks; ++block) {
                     sum += (uint32_t)aot_mve_dot(row + 16 * block, weights + (4 * block + c) * 16);
                 }
+                if (what == AOT_SUM_RELU_ADD) {
+                    sum = (uint32_t)aot_max((int32_t)sum, 0);
+                }
+                if (what != AOT_SUM_ALONE) {
+                    const int32_t value = residual[i / 2 * tile->step + tile->places[2 * c + i % 2]] - residual_zero;
+                    sum += (uint32_t)value * stream[8 + c];
+                }
                 output[i / 2 * tile->step + tile->places[2 * c + i % 2]] =
                     aot_clamp(aot_requantize((int32_t)sum, (int32_t)stream[4 + c], tile->zero), -128, 127);
             }
         }
-        stream += 8 + 16 * blocks;
+        stream += head + 16 * blocks;
         output += 4;
+        if (what != AOT_SUM_ALONE) {
+            residual += 4;
+        }
     }
 }
 
@@ -146,6 +162,7 @@ AOT_INLINE aot_mve_tile aot_mve_layer(int32_t channels, int32_t out_c, int32_t z
     tile.groups = 1;
     tile.zero = zero;
     tile.step = 2 * out_c;
+    tile.residual = NULL;
     for (int32_t i = 0; i < 8; ++i) { /* of less than four channels, the last is computed again */
         const int32_t c = i / 2 < channels ? i / 2 : channels - 1;
         tile.places[i] = (uint16_t)(c + (i % 2 < pixels ? i % 2 : 0) * out_c);
@@ -153,15 +170,21 @@ AOT_INLINE aot_mve_tile aot_mve_layer(int32_t channels, int32_t out_c, int32_t z
     return tile;
 }
 
-/* All channels of a pair of pixels or more. Where they do not come in fours, the last four overlap those before. */
+/*
+ * All channels of a pair of pixels or more. Where they do not come in fours, the last four overlap those before. `head`:
+ * words of the stream before weights.
+ */
 AOT_INLINE void aot_mve_channels(aot_mve_product *product, const uint32_t *stream, const int8_t *rows, int8_t *output,
-                                 aot_mve_tile tile, int32_t channels, int32_t blocks)
+                                 aot_mve_tile tile, int32_t channels, int32_t blocks, int32_t head)
 {
     tile.groups = channels < 4 ? 1 : channels / 4;
     product(stream, rows, output, &tile);
     if (channels > 4 && channels % 4 != 0) {
-        stream += tile.groups * (8 + 16 * blocks);
+        stream += tile.groups * (head + 16 * blocks);
         tile.groups = 1;
+        if (head > 8) {
+            tile.residual += channels - 4;
+        }
         product(stream, rows, output + channels - 4, &tile);
     }
 }
@@ -173,11 +196,28 @@ AOT_INLINE void aot_mve_pixels(aot_mve_product *product, const uint32_t *stream,
 {
     aot_mve_tile tile = aot_mve_layer(channels, out_c, zero, count < 2 ? count : 2);
     tile.tiles = count < 2 ? 1 : count / 2;
-    aot_mve_channels(product, stream, rows, output, tile, channels, blocks);
+    aot_mve_channels(product, stream, rows, output, tile, channels, blocks, 8);
     if (count > 1 && count % 2 != 0) {
         tile.tiles = 1;
         aot_mve_channels(product, stream, rows + (count - 2) * pitch, output + (count - 2) * out_c, tile, channels,
-                         blocks);
+                         blocks, 8);
+    }
+}
+
+/* The same with a residual added to the sums. */
+AOT_INLINE void aot_mve_pixels_add(aot_mve_product *product, const uint32_t *stream, const int8_t *rows,
+                                   const int8_t *residual, int8_t *output, int32_t count, int32_t channels,
+                                   int32_t out_c, int32_t zero, int32_t blocks, int32_t pitch)
+{
+    aot_mve_tile tile = aot_mve_layer(channels, out_c, zero, count < 2 ? count : 2);
+    tile.tiles = count < 2 ? 1 : count / 2;
+    tile.residual = residual;
+    aot_mve_channels(product, stream, rows, output, tile, channels, blocks, 12);
+    if (count > 1 && count % 2 != 0) {
+        tile.tiles = 1;
+        tile.residual = residual + (count - 2) * out_c;
+        aot_mve_channels(product, stream, rows + (count - 2) * pitch, output + (count - 2) * out_c, tile, channels,
+                         blocks, 12);
     }
 }
 

@@ -69,6 +69,23 @@ AOT_INLINE void aot_dot_4(int32_t sums[4], int32_t bias, const aot_raised *x, co
     sums[3] = sum3;
 }
 
+/* To the sums of n channels, what is added to them, times the channel's factor. */
+AOT_INLINE void aot_add_residual(int32_t *sums, const int8_t *residual, const int32_t *factors, int32_t n)
+{
+    for (int32_t i = 0; i < n; ++i) {
+        sums[i] += factors[i] * residual[i];
+    }
+}
+
+/* The same to sums of which those below 0 are cut off. */
+AOT_INLINE void aot_add_residual_behind_relu(int32_t *sums, const int8_t *residual, const int32_t *factors, int32_t n,
+                                             int32_t zero)
+{
+    for (int32_t i = 0; i < n; ++i) {
+        sums[i] = aot_max(sums[i], 0) + factors[i] * (residual[i] - zero);
+    }
+}
+
 /* The outputs of n channels from their sums, which are used up, each with its multiplier. */
 AOT_INLINE void aot_requantize_row(int8_t *output, int32_t *sums, const int32_t *multipliers, int32_t n, int32_t zero,
                                    int32_t low, int32_t high)

@@ -153,8 +153,8 @@ def steps_from_reference(made: Project, sample: int = 0) -> tuple[float, float]:
     quant = output.quant
 
     def exactly(q: Array, value: Value) -> Array:
-        """Inputs as float32, which is what functions see; constants in 64 bits, each channel by its scale."""
-        if value.data is None:
+        """Inputs as float32, which is what functions see; of linear operators, and constants, in 64 bits."""
+        if value.data is None and not node.op.linear:
             return dequantize(q, value.quant).astype(np.float64)
         axis = value.quant.axis
         scale = np.asarray(value.quant.scale).reshape([-1 if i == axis else 1 for i in range(q.ndim)])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aot.ir import Array
 from aot.observe import COLUMNS_EACH
-from aot.ops.base import Moments
+from aot.ops.base import Fold, Moments
 from aot.ops.learn import fit_filters, round_filters
 
 
@@ -76,7 +76,7 @@ def folded(exact: Array, rough: Array, parts: int = 4) -> Moments:
     """Moments of columns [columns, depth] in the float and in the integer network, with folds."""
     def covariance(a: Array, b: Array) -> Array:
         return ((a - a.mean(axis=0)).T @ (b - b.mean(axis=0)) / len(a))[None]
-    folds = tuple((covariance(rough[k::parts], rough[k::parts]), covariance((exact - rough)[k::parts], rough[k::parts]))
+    folds = tuple(Fold(covariance(rough[k::parts], rough[k::parts]), covariance((exact - rough)[k::parts], rough[k::parts]))
                   for k in range(parts))
     return Moments(exact.mean(axis=0)[None], rough.mean(axis=0)[None], covariance(rough, rough), len(rough), folds)
 

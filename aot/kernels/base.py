@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 
 from aot.costs import Work, estimate
 from aot.ir import Array
-from aot.ops.base import Overlap, Site
+from aot.ops.base import Overlap, Site, residual_instructions
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,15 @@ class SpecialKernel:
     headers: ClassVar[tuple[str, ...]] = ()
     #: Whether weights of -128 are as good as others to it; given weights may have some.
     all_bytes: ClassVar[bool] = False
+    #: Whether it can add a residual input to sums of products.
+    residual: ClassVar[bool] = False
 
     def computes(self, site: Site) -> bool:
         """Whether the instruction set has what it needs, it computes in the formats of this use, and it fits."""
-        linear = len(site.inputs) == 3 and site.inputs[2].type.format in ("s32", "f32")
-        values = (site.inputs[0], site.output) if linear else (*site.inputs, site.output)
+        linear = site.node.op.linear
+        values = (site.inputs[0], *site.inputs[3:], site.output) if linear else (*site.inputs, site.output)
         return (self.op == site.node.op.name and self.feature in site.isa.features
+                and (self.residual or not linear or len(site.inputs) == 3)
                 and all(v.type.format in self.activations for v in values)
                 and (not linear or site.inputs[1].type.format in self._weights(site))
                 and (not linear or self.all_bytes or _symmetric(site.inputs[1].data)) and self.fits(site))
@@ -114,7 +117,7 @@ class SpecialKernel:
 
     def instructions(self, site: Site) -> float:
         """Estimate of the instructions executed in one inference."""
-        return estimate(self.name, site.isa.name, site.goal, self.work(site))
+        return estimate(self.name, site.isa.name, site.goal, self.work(site)) + residual_instructions(site)
 
     def includes(self, site: Site) -> tuple[str, ...]:
         return self.headers

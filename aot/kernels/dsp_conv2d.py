@@ -10,7 +10,7 @@ from aot.costs import Work
 from aot.ir import Array
 from aot.kernels import dsp_matrix
 from aot.kernels.base import SpecialKernel
-from aot.ops.base import Site
+from aot.ops.base import Overlap, Site
 from aot.ops.conv2d import Conv2d
 from aot.ops.exact import packable
 
@@ -25,6 +25,7 @@ class DspConv2d(SpecialKernel):
     feature: ClassVar[str] = "dsp"
     headers: ClassVar[tuple[str, ...]] = (dsp_matrix.HEADER,)
     all_bytes: ClassVar[bool] = True
+    residual: ClassVar[bool] = True
 
     def fits(self, site: Site) -> bool:
         return self.sums_fit(site) and packable(filters(site)[:, element_order(site)])
@@ -43,7 +44,7 @@ class DspConv2d(SpecialKernel):
         out_c, depth = dims["GROUP_OUT_C"], w.type.size // w.type.shape[0]
         n, pairs = dsp_matrix.blocks(depth), -(-out_c // 2)
         dims.pop("PADDED_DEPTH", None)
-        return dims | {"PAIRS": pairs, "BLOCKS": n, "GROUP_WORDS": pairs * (4 + 2 * n)}
+        return dims | {"PAIRS": pairs, "BLOCKS": n, "GROUP_WORDS": pairs * (4 + 2 * n + 2 * op.residual)}
 
     def constants(self, site: Site) -> dict[str, Array]:
         return {"stream": stream(site, element_order(site))}
@@ -59,6 +60,12 @@ class DspConv2d(SpecialKernel):
         depth = site.inputs[1].type.size // site.inputs[1].type.shape[0]
         n = dsp_matrix.blocks(depth)
         return PIXELS * 8 * n + (0 if site.inputs[1].type.shape[3] % 4 == 0 else 4 * n)
+
+    def overlap(self, site: Site, index: int) -> Overlap | None:
+        # of an odd number of channels, one is computed twice
+        if index == 3 and site.output.type.shape[3] // _op(site).groups % 2:
+            return None
+        return _op(site).overlap(site, index)
 
 
 def stream(site: Site, elements: Array | None = None) -> Array:
@@ -82,7 +89,8 @@ def stream_of(site: Site, rows: Array) -> Array:
     if per_group % 2:  # the first two pairs share a channel
         order = np.concatenate([order[:2], order[1:]])
     order = (np.arange(op.groups)[:, None] * per_group + order).reshape(-1)
-    return dsp_matrix.pack(rows[order], op.bias(site)[order], op.multipliers(site).m[order], 2)
+    factors = op.residual_factors(site)[order] if op.residual else None
+    return dsp_matrix.pack(rows[order], op.bias(site)[order], op.multipliers(site).m[order], 2, factors=factors)
 
 
 def element_order(site: Site) -> Array:

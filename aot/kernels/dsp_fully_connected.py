@@ -29,7 +29,7 @@ class DspFullyConnected(SpecialKernel):
     name: ClassVar[str] = "fully_connected.dsp"
     op: ClassVar[str] = "fully_connected"
     feature: ClassVar[str] = "dsp"
-    headers: ClassVar[tuple[str, ...]] = (dsp_matrix.HEADER,)
+    headers: ClassVar[tuple[str, ...]] = (dsp_matrix.HEADER, "aot_dsp_rows.h")
     all_bytes: ClassVar[bool] = True
 
     def fits(self, site: Site) -> bool:

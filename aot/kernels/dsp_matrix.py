@@ -42,12 +42,13 @@ def work(tiles: int, depth: int, channels: int) -> dict[str, float]:
     return {"layer": 1, "tile": tiles, "pair": pairs, "block": pairs * blocks(depth)}
 
 
-def pack(rows: Array, bias: Array, mult: Array, group: int, short: bool = False) -> Array:
+def pack(rows: Array, bias: Array, mult: Array, group: int, short: bool = False,
+         factors: Array | None = None) -> Array:
     """The stream for ``group`` rows at a time: their biases, their weights block by block, their multipliers.
 
     ``rows``: int8 [O, K], as :func:`aot.ops.exact.packable` allows, O a multiple of ``group``; ``bias``, ``mult``:
     [O]. Answers uint32.
-    ``short``: the multipliers have 15 bits and stand two to a word.
+    ``short``: the multipliers have 15 bits and stand two to a word. ``factors`` of residuals stand before them.
     """
     count, depth = rows.shape
     n = blocks(depth)
@@ -60,5 +61,6 @@ def pack(rows: Array, bias: Array, mult: Array, group: int, short: bool = False)
         mult = mult[0::2] | mult[1::2] << 16
     stream = np.concatenate([start.reshape(groups, group),
                              words.reshape(groups, group, n).transpose(0, 2, 1).reshape(groups, -1),
+                             *([] if factors is None else [256 * factors.astype(np.int64).reshape(groups, group)]),
                              mult.reshape(groups, -1)], axis=1)
     return (stream & 0xFFFFFFFF).astype(np.uint32)

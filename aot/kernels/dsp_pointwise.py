@@ -28,6 +28,7 @@ class DspPointwise(DspConv2d):
         return dsp_matrix.work(tiles, dims["IN_C"], dims["OUT_C"]) | {"widened": tiles * PIXELS * dims["BLOCKS"]}
 
     def dims(self, site: Site) -> dict[str, int]:
-        dims = super().dims(site)
-        used = ("IN_C", "OUT_C", "BLOCKS", "OUT_ZERO", "OUT_MIN", "OUT_MAX")
+        op, dims = site.node.op, super().dims(site)
+        assert isinstance(op, Conv2d)
+        used = ("IN_C", "OUT_C", "BLOCKS", "OUT_ZERO", "OUT_MIN", "OUT_MAX", *op.residual_dims(site))
         return {"PIXELS": dims["BATCH"] * dims["PIXELS"], **{n: dims[n] for n in used}}

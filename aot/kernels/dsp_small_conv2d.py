@@ -9,7 +9,7 @@ from aot.ir import Array
 from aot.kernels import dsp_matrix
 from aot.kernels.dsp_conv2d import PIXELS, DspConv2d, stream
 from aot.kernels.dsp_small import FIELDS, Small
-from aot.ops.base import Site
+from aot.ops.base import Overlap, Site
 from aot.ops.conv2d import Conv2d
 
 
@@ -18,6 +18,7 @@ class DspSmallConv2d(Small):
 
     name: ClassVar[str] = "conv2d.dsp_small"
     op: ClassVar[str] = "conv2d"
+    residual: ClassVar[bool] = True
 
     def fits(self, site: Site) -> bool:
         assert isinstance(site.node.op, Conv2d)
@@ -31,10 +32,14 @@ class DspSmallConv2d(Small):
 
     def dims(self, site: Site) -> dict[str, int]:
         blocks = dsp_matrix.blocks(site.inputs[1].type.size // site.inputs[1].type.shape[0])
-        return dict(zip(FIELDS, self.table(site), strict=True)) | {"BLOCKS": blocks}
+        assert isinstance(site.node.op, Conv2d)
+        return dict(zip(FIELDS, self.table(site), strict=True)) | {"BLOCKS": blocks} | site.node.op.residual_dims(site)
 
     def constants(self, site: Site) -> dict[str, Array]:
         return {"stream": stream(site)}
+
+    def overlap(self, site: Site, index: int) -> Overlap | None:
+        return DspConv2d().overlap(site, index)
 
     def scratch(self, site: Site) -> int:
         return (8 * PIXELS + 4) * self.dims(site)["BLOCKS"]

@@ -9,6 +9,7 @@ from aot.kernels.base import SharedFunction
 from aot.kernels.dsp_conv2d import PIXELS, DspConv2d
 from aot.kernels.dsp_pointwise import DspPointwise
 from aot.ops.base import Site
+from aot.ops.conv2d import Conv2d
 
 #: Blocks of four elements in the body of the loop along a sum at most.
 MOST_BLOCKS = 32
@@ -35,7 +36,7 @@ class DspConv2dUnrolled(DspConv2d):
         return _code(self.dims(site))
 
     def shared(self, site: Site) -> SharedFunction:
-        return _function(self.dims(site))
+        return _function(site, self.dims(site))
 
 
 class DspPointwiseUnrolled(DspPointwise):
@@ -53,7 +54,7 @@ class DspPointwiseUnrolled(DspPointwise):
         return _code(self.dims(site))
 
     def shared(self, site: Site) -> SharedFunction:
-        return _function(self.dims(site))
+        return _function(site, self.dims(site))
 
 
 def _fits(site: Site) -> bool:
@@ -84,8 +85,10 @@ def _code(dims: dict[str, int]) -> int:
     return FRAME_BYTES + BLOCK_BYTES * _body(dims["BLOCKS"])
 
 
-def _function(dims: dict[str, int]) -> SharedFunction:
-    blocks, step = dims["BLOCKS"], dims["OUT_C"]
+def _function(site: Site, dims: dict[str, int]) -> SharedFunction:
+    blocks, step, op = dims["BLOCKS"], dims["OUT_C"], site.node.op
+    assert isinstance(op, Conv2d)
     turns, body = _turns(blocks), _body(blocks)
-    return SharedFunction(f"matrix_{blocks}_blocks_step{step}", "conv2d.dsp_matrix", {
-        "BLOCKS": blocks, "STEP": step, "TURNS": turns, "BODY": body, "SKIPPED": turns * body - blocks})
+    return SharedFunction(f"matrix_{blocks}_blocks_step{step}{op.residual_name(site)}", "conv2d.dsp_matrix", {
+        "BLOCKS": blocks, "STEP": step, "TURNS": turns, "BODY": body, "SKIPPED": turns * body - blocks,
+        "RESIDUAL": int(op.residual), **op.residual_dims(site)})

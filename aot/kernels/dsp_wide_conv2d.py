@@ -24,6 +24,7 @@ class DspWideConv2d(DspConv2d):
 
     name: ClassVar[str] = "conv2d.dsp_wide"
     weights: ClassVar[tuple[str, ...]] = ("s8", "s16")
+    residual: ClassVar[bool] = False
 
     def fits(self, site: Site) -> bool:
         largest = int(np.abs(filters(site).astype(np.int64)).max(initial=0))

@@ -33,6 +33,7 @@ class DspWinograd(SpecialKernel):
     op: ClassVar[str] = "conv2d"
     feature: ClassVar[str] = "dsp"
     headers: ClassVar[tuple[str, ...]] = ("aot_dsp_winograd.h",)
+    residual: ClassVar[bool] = True
 
     def fits(self, site: Site) -> bool:
         op = _op(site)
@@ -51,9 +52,10 @@ class DspWinograd(SpecialKernel):
                 "four": outputs * PLACES * dims["FOURS"]}
 
     def dims(self, site: Site) -> dict[str, int]:
-        dims = _op(site).dims(site)
+        op = _op(site)
+        dims = op.dims(site)
         used = ("BATCH", "IN_H", "IN_W", "IN_C", "OUT_H", "OUT_W", "OUT_C", "PAD_TOP", "PAD_LEFT", "IN_ZERO",
-                "OUT_ZERO")
+                "OUT_ZERO", *op.residual_dims(site))
         across = -(-dims["OUT_W"] // SIDE)
         fours = dims["IN_C"] // 4
         return {**{n: dims[n] for n in used}, "ACROSS": across, "WINDOWS": across * -(-dims["OUT_H"] // SIDE),
@@ -70,8 +72,9 @@ class DspWinograd(SpecialKernel):
         # channels 0 and 2 of four are one word, 1 and 3 another, as the inputs' bytes are taken apart
         words = (fours[..., :2] & 0xFFFF) | ((fours[..., 2:] & 0xFFFF) << 16)
         pairs = words.reshape(o // 2, 2, PLACES, c // 4, 2).transpose(0, 2, 3, 1, 4)
+        more = {"factors": (64 * op.residual_factors(site)).astype(np.int32)} if op.residual else {}
         return {"weights": pairs.reshape(o // 2, -1).astype(np.uint32), "bias": (64 * op.bias(site)).astype(np.int32),
-                "multipliers": op.multipliers(site).m.astype(np.int32)}
+                "multipliers": op.multipliers(site).m.astype(np.int32), **more}
 
     def scratch(self, site: Site) -> int:
         # both windows' inputs, four sums for each place, a window half transformed, a pixel of padding
@@ -79,7 +82,8 @@ class DspWinograd(SpecialKernel):
         return 4 * (PLACES * in_c + 4 * PLACES) + in_c
 
     def overlap(self, site: Site, index: int) -> Overlap | None:
-        return None
+        # a last, single window is computed twice
+        return Overlap(exact=True) if index == 3 and self.dims(site)["WINDOWS"] % 2 == 0 else None
 
 
 def _op(site: Site) -> Conv2d:

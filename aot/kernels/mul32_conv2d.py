@@ -26,6 +26,7 @@ class Mul32Conv2d(SpecialKernel):
     op: ClassVar[str] = "conv2d"
     feature: ClassVar[str] = "mul32"
     headers: ClassVar[tuple[str, ...]] = (mul32_matrix.HEADER,)
+    residual: ClassVar[bool] = True
 
     def fits(self, site: Site) -> bool:
         op = _op(site)
@@ -42,10 +43,11 @@ class Mul32Conv2d(SpecialKernel):
         op = _op(site)
         w = site.inputs[1].data
         assert w is not None
-        rows, bias, mult = w.reshape(op.groups, w.shape[0] // op.groups, -1), op.bias(site), op.multipliers(site).m
-        return {"stream": np.concatenate([mul32_matrix.pack_channels(r, b, m, CHANNELS[site.isa.name], TILE_WORDS)
-                                          for r, b, m in zip(rows, bias.reshape(op.groups, -1),
-                                                             mult.reshape(op.groups, -1), strict=True)])}
+        parts = [a.reshape(op.groups, w.shape[0] // op.groups, -1) for a in (w, op.bias(site), op.multipliers(site).m)]
+        factors = op.residual_factors(site).reshape(op.groups, -1) if op.residual else [None] * op.groups
+        return {"stream": np.concatenate([
+            mul32_matrix.pack_channels(r, b[:, 0], m[:, 0], CHANNELS[site.isa.name], TILE_WORDS, f)
+            for r, b, m, f in zip(*parts, factors, strict=True)])}
 
     def work(self, site: Site) -> Work:
         dims = self.dims(site)

@@ -22,7 +22,7 @@ class Mul32FullyConnected(SpecialKernel):
     name: ClassVar[str] = "fully_connected.mul32"
     op: ClassVar[str] = "fully_connected"
     feature: ClassVar[str] = "mul32"
-    headers: ClassVar[tuple[str, ...]] = (mul32_matrix.HEADER,)
+    headers: ClassVar[tuple[str, ...]] = (mul32_matrix.HEADER, "aot_mul32_rows.h")
 
     def fits(self, site: Site) -> bool:
         op = _op(site)

@@ -60,22 +60,25 @@ def words(weights: Array) -> Array:
     return np.asarray(b[..., 2] | b[..., 3] << 8 | b[..., 0] << 16 | b[..., 1] << 24)
 
 
-def pack_channels(rows: Array, bias: Array, mult: Array, group: int, step: int) -> Array:
+def pack_channels(rows: Array, bias: Array, mult: Array, group: int, step: int, factors: Array | None = None) -> Array:
     """The stream for each ``group`` output channels: biases, words block by block, each one's extras and multiplier.
 
-    ``rows``: int8 [O, K]; ``bias``, ``mult``: [O]; ``step``: words from block to block of the tile. A last group is
-    filled up by rows of zeros. Answers uint32.
+    ``rows``: int8 [O, K]; ``bias``, ``mult``: [O]; ``step``: words from block to block of the tile; ``factors`` [O] of
+    a residual stand behind the multipliers. A last group is filled up by rows of zeros. Answers uint32.
     """
     fill = -len(rows) % group
     first, second = split(np.pad(rows, ((0, fill), (0, 0))))
     packed, more = words(first), words(second)
     biases, multipliers = np.pad(bias, (0, fill)), np.pad(mult, (0, fill))
+    last = None if factors is None else np.pad(factors, (0, fill))
     pieces: list[Array] = []
     for start in range(0, len(packed), group):
         pieces += [biases[start:start + group], packed[start:start + group].T.reshape(-1)]
         for row in range(start, start + group):
             (at,) = np.nonzero(more[row] != NOTHING)
             pieces += [at * step << 16 | more[row][at] & 0xFFFF, multipliers[row:row + 1] | END]
+            if last is not None:
+                pieces.append(last[row:row + 1])
     return _stream(pieces)
 
 

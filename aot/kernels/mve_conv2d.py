@@ -54,6 +54,7 @@ class MveConv2d(SpecialKernel):
     feature: ClassVar[str] = "mve"
     headers: ClassVar[tuple[str, ...]] = (mve_matrix.HEADER,)
     all_bytes: ClassVar[bool] = True
+    residual: ClassVar[bool] = True
 
     def fits(self, site: Site) -> bool:
         return _op(site).multipliers(site).shift == 0 and 2 * site.output.type.shape[3] < 65536 and _depth(site) < 4096
@@ -64,7 +65,7 @@ class MveConv2d(SpecialKernel):
         n, channels = mve_matrix.blocks(_depth(site)), dims["GROUP_OUT_C"]
         length, padded = dims["KERNEL_W"] * dims["IN_C"], any(op.window.pads)
         dims |= {"GATHER": strip.gather, "STRIP": strip.pixels, "PITCH": strip.pitch, "BLOCKS": n,
-                 "GROUP_WORDS": -(-channels // CHANNELS) * (8 + 16 * n),
+                 "GROUP_WORDS": -(-channels // CHANNELS) * (8 + 4 * op.residual + 16 * n),
                  "COLUMNS": int(strip.columns), "STRIP_H": strip.height, "STRIP_W": strip.width,
                  "ROW_BYTES": strip.nbytes,
                  "LONE": int(not strip.columns and 1 in (strip.height, dims["OUT_H"] % strip.height)
@@ -90,14 +91,16 @@ class MveConv2d(SpecialKernel):
         rows = (w.transpose(0, 2, 1, 3) if _strip(site).columns else w).reshape(w.shape[0], -1)
         per_group = w.shape[0] // op.groups
         order = (np.arange(op.groups)[:, None] * per_group + mve_matrix.order(per_group, CHANNELS)).reshape(-1)
-        return {"stream": mve_matrix.pack(rows[order], op.bias(site)[order], op.multipliers(site).m[order], CHANNELS)}
+        numbers = (op.bias(site), op.multipliers(site).m, *((op.residual_factors(site),) if op.residual else ()))
+        return {"stream": mve_matrix.pack(rows[order], tuple(n[order] for n in numbers), CHANNELS)}
 
     def shared(self, site: Site) -> SharedFunction:
-        n, pitch = mve_matrix.blocks(_depth(site)), _strip(site).pitch
+        op, n, pitch = _op(site), mve_matrix.blocks(_depth(site)), _strip(site).pitch
         straight = n <= MOST_STRAIGHT and 2 * pitch <= LARGEST_OFFSET
         unroll = 1 if straight else min(range(2, 8), key=lambda u: (u + 1 + (n - 1) % u) * (1 + 1 / u))
-        return SharedFunction(f"product_{n}_pitch{pitch}", "conv2d.mve_product", {
-            "BLOCKS": n, "PITCH": pitch, "STRAIGHT": int(straight), "UNROLL": unroll, "TURNS": (n - 1) // unroll})
+        return SharedFunction(f"product_{n}_pitch{pitch}{op.residual_name(site)}", "conv2d.mve_product", {
+            "BLOCKS": n, "PITCH": pitch, "STRAIGHT": int(straight), "UNROLL": unroll, "TURNS": (n - 1) // unroll,
+            "RESIDUAL": int(op.residual), **op.residual_dims(site)})
 
     def work(self, site: Site) -> Work:
         op, out, strip = _op(site), site.output.type.shape, _strip(site)
@@ -117,8 +120,22 @@ class MveConv2d(SpecialKernel):
 
     def overlap(self, site: Site, index: int) -> Overlap | None:
         strip, width = _strip(site), site.output.type.shape[2]
+        if index == 3:  # of odd numbers of channels or pixels some are computed twice
+            return Overlap(exact=True) if _once(site, strip) else None
         whole = strip.gather != SPREAD or strip.width == width
         return _op(site).tiled_overlap(site, index, strip.pixels if whole else gcd(strip.width, width))
+
+
+def _once(site: Site, strip: _Strip) -> bool:
+    """Whether no output is computed twice."""
+    n, height, width, channels = site.output.type.shape
+    pixels = n * height * width if strip.gather == CONTIGUOUS else height * width
+    if channels // _op(site).groups % CHANNELS:
+        return False
+    if strip.gather != SPREAD:
+        return strip.pixels % 2 == 0 and pixels % strip.pixels % 2 == 0
+    heights, widths = {strip.height, height % strip.height}, {strip.width, width % strip.width}
+    return all(h * w % 2 == 0 for h in heights for w in widths)
 
 
 def _op(site: Site) -> Conv2d:

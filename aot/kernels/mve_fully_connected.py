@@ -46,8 +46,8 @@ class MveFullyConnected(SpecialKernel):
         swapped = mult[:whole].reshape(-1, 8)[:, EIGHT].reshape(-1)
         rest = mve_matrix.order(len(bias), 4)[whole:]
         return {"stream": np.concatenate([
-            mve_matrix.pack(w[:whole], bias[:whole], swapped, 8).reshape(-1),
-            mve_matrix.pack(w[rest], bias[rest], mult[rest], 4).reshape(-1)])}
+            mve_matrix.pack(w[:whole], (bias[:whole], swapped), 8).reshape(-1),
+            mve_matrix.pack(w[rest], (bias[rest], mult[rest]), 4).reshape(-1)])}
 
     def shared(self, site: Site) -> SharedFunction:
         dims = self.dims(site)

@@ -24,14 +24,15 @@ def order(count: int, group: int) -> Array:
     return np.concatenate([whole, last])
 
 
-def pack(rows: Array, bias: Array, mult: Array, group: int) -> Array:
-    """The stream for ``group`` rows at a time: their biases, their multipliers, their weights vector by vector.
+def pack(rows: Array, numbers: tuple[Array, ...], group: int) -> Array:
+    """The stream for ``group`` rows at a time: their numbers, such as biases and multipliers, each for all of them;
+    then their weights vector by vector.
 
-    ``rows``: int8 [O, K], O a multiple of ``group``; ``bias``, ``mult``: [O]. Answers uint32.
+    ``rows``: int8 [O, K], O a multiple of ``group``; ``numbers``: [O] each. Answers uint32.
     """
     count, depth = rows.shape
     n = blocks(depth)
     w = np.pad(rows, ((0, 0), (0, VECTOR * n - depth))).reshape(count // group, group, n, VECTOR)
     words = np.ascontiguousarray(w.transpose(0, 2, 1, 3)).view("<u4").reshape(count // group, 4 * n * group)
-    numbers = [np.asarray(a).astype("<i4").view("<u4").reshape(count // group, group) for a in (bias, mult)]
-    return np.concatenate([*numbers, words], axis=1).astype(np.uint32)
+    head = [np.asarray(a).astype("<i4").view("<u4").reshape(count // group, group) for a in numbers]
+    return np.concatenate([*head, words], axis=1).astype(np.uint32)

@@ -7,7 +7,7 @@ from typing import ClassVar
 from aot.ir import Array
 from aot.kernels import vector_dot
 from aot.kernels.base import SpecialKernel
-from aot.ops.base import Overlap, Site
+from aot.ops.base import Overlap, Site, residual_instructions
 from aot.ops.conv2d import Conv2d
 
 #: Pixels at a time with many channels, and with few.
@@ -21,8 +21,11 @@ class VectorConv2d(SpecialKernel):
     op: ClassVar[str] = "conv2d"
     feature: ClassVar[str] = "vector"
     headers: ClassVar[tuple[str, ...]] = (vector_dot.HEADER,)
+    residual: ClassVar[bool] = True
 
     def fits(self, site: Site) -> bool:
+        if _op(site).residual and _op(site).multipliers(site).shift:
+            return False
         return vector_dot.wanted(site) and vector_dot.fits(_rows(site), _op(site).bias(site))
 
     def dims(self, site: Site) -> dict[str, int]:
@@ -36,7 +39,7 @@ class VectorConv2d(SpecialKernel):
                 "BATCH", "IN_H", "IN_W", "IN_C", "OUT_H", "OUT_W", "OUT_C", "PIXELS", "KERNEL_H", "KERNEL_W",
                 "STRIDE_H", "STRIDE_W", "DILATION_H", "DILATION_W", "PAD_TOP", "PAD_LEFT", "GROUPS", "GROUP_IN_C",
                 "IN_ZERO")),
-            "GROUP_OUT_C", "DEPTH", "OUT_ZERO", "OUT_MIN", "OUT_MAX", "SHIFT")} | {
+            "GROUP_OUT_C", "DEPTH", "OUT_ZERO", "OUT_MIN", "OUT_MAX", "SHIFT", *op.residual_dims(site))} | {
             **({"PIXELS": dims["BATCH"] * dims["PIXELS"]} if contiguous else {}),
             "PADDED": vector_dot.padded(dims["DEPTH"]), "TILE": _tile(site), "LANES": lanes,
             "CONTIGUOUS": int(contiguous), "WHOLE_ROWS": int(op.groups == 1 and window.dilation[1] == 1)}
@@ -45,17 +48,22 @@ class VectorConv2d(SpecialKernel):
         op, rows = _op(site), _rows(site)
         return {"weights": vector_dot.pack(rows),
                 "bias": vector_dot.raised_bias(rows, op.bias(site)).astype("int32"),
-                "multipliers": op.multipliers(site).m.astype("int32")}
+                "multipliers": op.multipliers(site).m.astype("int32"),
+                **({"factors": op.residual_factors(site)} if op.residual else {})}
 
     def instructions(self, site: Site) -> float:
         depth = int(_rows(site).shape[1])
         pixels = site.output.type.size // site.output.type.shape[3]
-        return vector_dot.instructions(depth, site.output.type.size) + pixels * (20.0 + depth / 8)
+        return (vector_dot.instructions(depth, site.output.type.size) + pixels * (20.0 + depth / 8)
+                + residual_instructions(site))
 
     def scratch(self, site: Site) -> int:
         return vector_dot.RAISED_BYTES * _tile(site) * vector_dot.padded(_rows(site).shape[1])
 
     def overlap(self, site: Site, index: int) -> Overlap | None:
+        channels = site.output.type.shape[3] // _op(site).groups
+        if index == 3 and channels % vector_dot.lanes(channels):
+            return None  # some are computed twice
         return _op(site).tiled_overlap(site, index, _tile(site))
 
 

@@ -94,8 +94,31 @@ class Case:
     label: str = ""
 
 
+#: Instructions for each output to which a residual is added: about what all kernels take.
+RESIDUAL_INSTRUCTIONS = 4.0
+
+
+def residual_instructions(site: Site) -> float:
+    """What it takes to add a residual to sums of products, where there is one."""
+    return RESIDUAL_INSTRUCTIONS * site.output.type.size if site.node.op.linear and len(site.inputs) > 3 else 0.0
+
+
 #: First row, and the row behind the last.
 Rows = tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """What a part of the samples shows of the columns that filters meet, in steps of the integer network's input.
+
+    ``second``: their covariance in the integer network, [groups, depth, depth]; ``drift``: the covariance of what they
+    lack of the float network's columns (rows) with them (columns), the same shape; ``beside``: likewise of what is
+    added to the sums of products, [groups, outputs, depth], None if nothing is.
+    """
+
+    second: Array
+    drift: Array
+    beside: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,16 +127,14 @@ class Moments:
 
     ``expected`` and ``actual``: means in the float network and in the integer network, shape [groups, depth];
     ``second``: covariance in the integer network, [groups, depth, depth], None if it would be too large; ``columns``
-    is how many it was taken from. ``folds``: of some disjoint parts of the samples, what ``second`` is of all, and the
-    covariance of what the integer network lacks of the float network's columns (rows) with its own (columns); none if
-    there are too few samples.
+    is how many it was taken from. ``folds``: of some disjoint parts of the samples; none if there are too few samples.
     """
 
     expected: Array
     actual: Array
     second: Array | None
     columns: int
-    folds: tuple[tuple[Array, Array], ...] = ()
+    folds: tuple[Fold, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +213,10 @@ class Op:
         """
         return None
 
+    def computes(self, activations: str, weights: str) -> bool:
+        """Whether there is a kernel for it in these formats."""
+        return True
+
     def judges_input(self) -> bool:
         """Whether the range of its input is best judged by what comes out of it."""
         return False
@@ -201,6 +226,10 @@ class Op:
         """The inputs with constants turned into integers. ``inputs`` that are computed are quantized already."""
         return tuple(v if v.data is None or v.type.format != "f32" else quantize_activation(v, output.type.format)
                      for v in inputs)
+
+    def added(self, inputs: tuple[Value, ...]) -> Value | None:
+        """What a linear operator adds to its sums of products, if it is there to be learned from."""
+        return None
 
     def columns(self, x: Array, fill: float) -> Array:
         """What the filters of a linear operator are multiplied with, shape [groups, columns, depth]."""
@@ -243,11 +272,10 @@ class Op:
         """Those of the headers which this use needs: wide inputs bring their own."""
         if site.format == "f32":
             return (*self.headers, "aot_float.h")
-        if len(site.inputs) == 3 and site.inputs[1].type.format == "s4":
+        if self.linear and site.inputs[1].type.format == "s4":
             return (*self.headers, "aot_nibble.h", *(("aot_wide.h",) if site.format == "s16" else ()))
-        linear = len(site.inputs) == 3 or self.name == "softmax"
-        wide = site.format == "s16" or (len(site.inputs) == 3 and site.inputs[1].type.format == "s16")
-        return (*self.headers, "aot_wide.h") if wide and linear else self.headers
+        wide = site.format == "s16" or (self.linear and site.inputs[1].type.format == "s16")
+        return (*self.headers, "aot_wide.h") if wide and (self.linear or self.name == "softmax") else self.headers
 
     def template(self, site: Site) -> str:
         """The template: ``templates/<answer>.c.j2``."""
@@ -303,14 +331,14 @@ class Op:
 
     def priced(self, site: Site) -> str:
         """Under which name ``costs.py`` has the prices of the plain kernel: in other formats, its C is another."""
-        constant = next((v.type.format for v in site.inputs[1:2] if len(site.inputs) == 3), site.format)
+        constant = site.inputs[1].type.format if self.linear else site.format
         if (site.format, constant) in (("s8", "s8"), ("s16", "s16"), ("f32", "f32")):
             return self.name if site.format == "s8" else f"{self.name}.{site.format}"
         return f"{self.name}.{site.format}x{constant}"
 
     def instructions(self, site: Site) -> float:
         """Estimate of the instructions which the plain kernel executes in one inference."""
-        return estimate(self.priced(site), site.isa.name, site.goal, self.work(site))
+        return estimate(self.priced(site), site.isa.name, site.goal, self.work(site)) + residual_instructions(site)
 
     @classmethod
     def cases(cls) -> Iterator[Case]:

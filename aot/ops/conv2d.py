@@ -11,7 +11,7 @@ import numpy as np
 from aot.builder import Builder
 from aot.errors import AotError
 from aot.ir import Array, TensorType, Value
-from aot.numerics import Multipliers, assert_int32
+from aot.numerics import Multipliers, assert_int32, round_half_up
 from aot.ops.base import (
     NO_CLAMP,
     PLAIN,
@@ -58,11 +58,18 @@ def _format(site: Site) -> str:
 
 @dataclass(frozen=True)
 class Conv2d(Op):
-    """Inputs: x [N, H, W, I], weights [O, KH, KW, I / groups], bias [O]. Source: ONNX Conv, TFLite CONV_2D."""
+    """Inputs: x [N, H, W, I], weights [O, KH, KW, I / groups], bias [O]. Source: ONNX Conv, TFLite CONV_2D.
+
+    ``residual``: there is a fourth input of the output's shape, which is added before anything is rounded; the integer
+    kernel multiplies it with a whole number per channel, of which the scales of weights are made fractions.
+    ``rectify``: what it is added to has been cut off at zero.
+    """
 
     window: Window
     groups: int = 1
     clamp: Clamp = NO_CLAMP
+    residual: bool = False
+    rectify: bool = False
 
     name: ClassVar[str] = "conv2d"
     linear: ClassVar[bool] = True
@@ -110,6 +117,9 @@ class Conv2d(Op):
     def macs(self, types: tuple[TensorType, ...], output: TensorType) -> int:
         return output.size * types[1].size // types[1].shape[0]
 
+    def computes(self, activations: str, weights: str) -> bool:
+        return not self.residual or (activations, weights) == ("s8", "s8")
+
     def _sums(self, x: Array, w: Array, fill: float) -> Array:
         """Products of every window with every filter, [N, OH, OW, O]."""
         patches = self.window.patches(x, fill)
@@ -124,12 +134,18 @@ class Conv2d(Op):
         return out
 
     def reference(self, *x: Array) -> Array:
-        return apply_clamp(self._sums(x[0], x[1], 0.0) + x[2], self.clamp)
+        y = self._sums(x[0], x[1], 0.0) + x[2]
+        if self.residual:
+            y = (np.maximum(y, 0.0) if self.rectify else y) + x[3]
+        return apply_clamp(y, self.clamp)
 
     def quantize_constants(self, inputs: tuple[Value, ...], output: Value,
                            form: WeightForm = PLAIN) -> tuple[Value, ...]:
-        x, w, b = inputs
-        return quantize_weights(self, x, w, b, output, form)
+        x, w, b, *rest = inputs
+        return *quantize_weights(self, x, w, b, output, form, *rest), *rest
+
+    def added(self, inputs: tuple[Value, ...]) -> Value | None:
+        return inputs[3] if self.residual and not self.rectify else None
 
     def columns(self, x: Array, fill: float) -> Array:
         patches = self.window.patches(x, fill)
@@ -156,15 +172,36 @@ class Conv2d(Op):
 
     def bias(self, site: Site) -> Array:
         """Bias per output channel with the input's zero point folded in."""
-        x, w, b = site.inputs
+        x, w, b = site.inputs[:3]
         assert w.data is not None
-        return folded_bias(x, b, w.data.astype(np.int64).sum(axis=(1, 2, 3)))
+        folded = folded_bias(x, b, w.data.astype(np.int64).sum(axis=(1, 2, 3)))
+        return folded - self._residual_bias(site) if self.residual and not self.rectify else folded
+
+    def residual_factors(self, site: Site) -> Array:
+        """What the residual input is multiplied with, per output channel: its scale in steps of the sum."""
+        x, w, _, r = site.inputs
+        return round_half_up(r.scale / (x.scale * np.asarray(w.quant.scale))).astype(np.int32)
+
+    def residual_dims(self, site: Site) -> dict[str, int]:
+        """The residual's zero point, where the bias does not know it."""
+        return {"RESIDUAL_ZERO": site.inputs[3].zero} if self.rectify else {}
+
+    def residual_name(self, site: Site) -> str:
+        """What tells functions that add a residual by their names."""
+        zeros = (f"_relu_zero{'_' if z < 0 else ''}{abs(z)}" for z in self.residual_dims(site).values())
+        return "".join(("_add", *zeros)) if self.residual else ""
+
+    def _residual_bias(self, site: Site) -> Array:
+        return np.asarray(self.residual_factors(site) * site.inputs[3].zero, np.int32)
 
     def bound(self, site: Site) -> Array:
         """Largest possible absolute sum per output channel."""
         w = site.inputs[1].data
         assert w is not None
-        return accumulator_bound(site.inputs[0], self.bias(site), w, 0)
+        largest = accumulator_bound(site.inputs[0], self.bias(site), w, 0)
+        if self.residual:
+            largest = largest + self.residual_factors(site).astype(np.int64) * (256 if self.rectify else 128)
+        return largest
 
     def multipliers(self, site: Site) -> Multipliers:
         """What brings each output channel to the output's scale."""
@@ -179,7 +216,13 @@ class Conv2d(Op):
         return balanced_reach(w, 0, low, weights)
 
     def error_bound(self, site: Site) -> float:
-        return linear_error_bound(site, self.multipliers(site))
+        bound = linear_error_bound(site, self.multipliers(site))
+        if not self.residual:
+            return bound
+        x, w, _, r = site.inputs  # factors are whole numbers, and all but exact where there was a choice of scales
+        steps = x.scale * np.asarray(w.quant.scale)
+        missed = np.abs(self.residual_factors(site) * steps - r.scale).max(initial=0)
+        return bound + 256 * float(missed) / site.output.scale
 
     def numbers(self, site: Site) -> dict[str, float]:
         return clamp_numbers(self.clamp, site)
@@ -187,6 +230,7 @@ class Conv2d(Op):
     def prove(self, site: Site) -> int | None:
         if site.format == "f32":
             return None
+        assert not self.residual or site.inputs[1].type.format == "s8"
         return headroom(self.bound(site))
 
     def _single(self, x: Array, w: Array, b: Array) -> Array:
@@ -207,6 +251,11 @@ class Conv2d(Op):
         # float64 holds these sums exactly: they stay below 2**53
         acc = self._sums(x[0].astype(np.float64), x[1].astype(np.float64), site.inputs[0].zero)
         acc = acc.astype(np.int64) + self.bias(site)
+        if self.residual:
+            r = x[3].astype(np.int64)
+            if self.rectify:
+                acc, r = np.maximum(acc, 0), r - site.inputs[3].zero
+            acc = acc + r * self.residual_factors(site)
         assert_int32(acc, site.node.name)
         return finish(acc, self.multipliers(site), site, self.clamp)
 
@@ -222,10 +271,12 @@ class Conv2d(Op):
 
     def strip(self, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows) -> Strip | None:
         found = self.window.strip(inputs[0].shape[1], rows)
-        return None if found is None else Strip(replace(self, window=found[0]), (found[1], None, None))
+        if found is None:
+            return None
+        return Strip(replace(self, window=found[0]), (found[1], None, None, *((rows,) if self.residual else ())))
 
     def dims(self, site: Site) -> dict[str, int]:
-        x, w, _ = site.inputs
+        x, w = site.inputs[:2]
         k, padded = self._depth(site)
         out = site.output.type.shape
         own = {"PADDED_DEPTH": padded} if _format(site) == "s8" else {}
@@ -239,6 +290,7 @@ class Conv2d(Op):
             "GROUPS": self.groups, "GROUP_IN_C": w.type.shape[3], "GROUP_OUT_C": out[3] // self.groups,
             "PIXELS": out[1] * out[2], "DEPTH": k, **own,
             "IN_ZERO": x.zero, **output_dims(site, self.multipliers(site), self.clamp),
+            **self.residual_dims(site),
         }
 
     def constants(self, site: Site) -> dict[str, Array]:
@@ -254,8 +306,9 @@ class Conv2d(Op):
             rows = neighbours(rows)
         elif _format(site) == "s8":
             rows = np.pad(rows, ((0, 0), (0, padded - k)))
+        own = {"factors": self.residual_factors(site)} if self.residual else {}
         mult = self.multipliers(site)
-        return {"weights": rows, "bias": self.bias(site), "multipliers": mult.m.astype(np.int32)}
+        return {"weights": rows, "bias": self.bias(site), "multipliers": mult.m.astype(np.int32), **own}
 
     def scratch(self, site: Site) -> int:
         k = self._depth(site)[0]
@@ -273,9 +326,13 @@ class Conv2d(Op):
         return self.tiled_overlap(site, index, 2 if _format(site) != "s8" or packed(site) else site.isa.tile)
 
     def tiled_overlap(self, site: Site, index: int, tile: int) -> Overlap | None:
-        """For kernels that take ``tile`` pixels at a time, in order, and read all their inputs before they write."""
+        """Of input 0, or the residual one, which is read where the output is written.
+
+        For kernels that take ``tile`` pixels at a time, in order, and read all their inputs before they write."""
         n, height, width, in_c = site.inputs[0].type.shape
         _, oh, ow, out_c = site.output.type.shape
+        if index == 3:
+            return Overlap(exact=True)
         if n != 1 or self.groups != 1 or index != 0:
             return None
         y = np.maximum(np.arange(oh) * self.window.stride[0] - self.window.pads[0], 0)
@@ -305,3 +362,16 @@ class Conv2d(Op):
             window = Window(kernel, stride, dilation, pads)
             w = rng.normal(size=(out, *kernel, shape[3] // groups)).astype(np.float32)
             yield Case(cls(window, groups, clamp), (shape,), {1: w, 2: rng.normal(size=out).astype(np.float32)})
+        for shape, out, kernel, pads, groups, clamp, rectify in (
+            ((1, 5, 5, 3), 4, (3, 3), (1, 1, 1, 1), 1, (0.0, None), False),
+            ((1, 4, 7, 8), 7, (1, 1), (0, 0, 0, 0), 1, NO_CLAMP, True),
+            ((1, 6, 3, 12), 8, (1, 1), (0, 0, 0, 0), 1, NO_CLAMP, False),
+            ((2, 4, 6, 6), 4, (3, 3), (1, 1, 1, 1), 2, (0.0, 6.0), True),
+            ((1, 9, 6, 8), 4, (3, 3), (1, 1, 1, 1), 1, NO_CLAMP, True),
+            ((1, 8, 8, 4), 2, (3, 3), (1, 1, 1, 1), 1, (0.0, None), False),
+            ((1, 1, 19, 4), 5, (1, 5), (0, 4, 0, 0), 1, (0.0, None), True),
+        ):
+            op = cls(Window(kernel, pads=pads), groups, clamp, True, rectify)
+            w = rng.normal(size=(out, *kernel, shape[3] // groups)).astype(np.float32)
+            result = (shape[0], *op.window.output(*shape[1:3]), out)
+            yield Case(op, (shape, result), {1: w, 2: rng.normal(size=out).astype(np.float32)})

@@ -8,7 +8,7 @@ import numpy as np
 
 from aot.ir import Array
 from aot.numerics import round_half_up
-from aot.ops.base import Moments
+from aot.ops.base import Fold, Moments
 
 #: How much of the covariance between inputs is ignored, at least; more where few columns were seen.
 DAMPING = 0.01
@@ -38,27 +38,33 @@ def fit_filters(filters: Array, moments: Moments | None) -> Array:
     return np.asarray(np.floor(fitted / digit + 0.5) * digit)
 
 
-def _judged(filters: Array, folds: Sequence[tuple[Array, Array]], ridge: float) -> tuple[float, float, float]:
+def _judged(filters: Array, folds: Sequence[Fold], ridge: float) -> tuple[float, float, float]:
     """By how much a change made from all folds but one lessens the squared error on that one, and with which share."""
     found = size = 0.0
-    for k, (second, drift) in enumerate(folds):
+    for k, fold in enumerate(folds):
         change = _change(filters, [*folds[:k], *folds[k + 1:]], ridge)
-        found += float((change * np.matmul(filters, drift)).sum())
-        size += float((change * np.matmul(change, second)).sum())
+        found += float((change * _missing(filters, fold)).sum())
+        size += float((change * np.matmul(change, fold.second)).sum())
     if found <= 0.0 or size <= 0.0:
         return 0.0, 0.0, ridge
     share = np.floor(min(found / size, 1.0) * SHARES) / SHARES
     return share * (2.0 * found - share * size), share, ridge
 
 
-def _change(filters: Array, folds: Sequence[tuple[Array, Array]], ridge: float) -> Array:
-    """What least squares add to the filters: ``W drift (second + ridge)^-1``."""
-    second = sum((s for s, _ in folds[1:]), folds[0][0]) / len(folds)
-    drift = sum((d for _, d in folds[1:]), folds[0][1]) / len(folds)
+def _missing(filters: Array, fold: Fold) -> Array:
+    """The covariance of what the outputs lack with the inputs, [groups, outputs, depth]."""
+    missing = np.asarray(np.matmul(filters, fold.drift))
+    return missing if fold.beside is None else missing + fold.beside
+
+
+def _change(filters: Array, folds: Sequence[Fold], ridge: float) -> Array:
+    """What least squares add to the filters: ``(W drift + beside) (second + ridge)^-1``."""
+    second = sum((f.second for f in folds[1:]), folds[0].second) / len(folds)
+    missing = sum((_missing(filters, f) for f in folds[1:]), _missing(filters, folds[0])) / len(folds)
     spread = np.einsum("gdd->gd", second).mean(axis=1)
     floor = np.maximum(ridge * spread, np.finfo(np.float32).tiny)
     second = second + floor[:, None, None] * np.eye(filters.shape[2])
-    return np.asarray(np.linalg.solve(second, np.matmul(filters, drift).transpose(0, 2, 1)).transpose(0, 2, 1))
+    return np.asarray(np.linalg.solve(second, missing.transpose(0, 2, 1)).transpose(0, 2, 1))
 
 
 def round_filters(filters: Array, moments: Moments | None, largest: int = 127) -> Array:

@@ -23,6 +23,9 @@ from aot.ops.base import Clamp, Site, WeightForm, clamp_limits
 from aot.ops.exact import keep
 from aot.ops.learn import fit_filters, round_filters
 
+#: What a residual input is multiplied with at most: its steps then are many enough of the sum's.
+LARGEST_FACTOR = 2**14
+
 
 class Filters(Protocol):
     """A linear operator: its weights as filters, [groups, outputs of a group, depth], and back."""
@@ -39,8 +42,8 @@ class Filters(Protocol):
         """The reverse of :meth:`filters`, for weights of that shape."""
 
 
-def quantize_weights(op: Filters, x: Value, w: Value, b: Value, y: Value,
-                     form: WeightForm) -> tuple[Value, Value, Value]:
+def quantize_weights(op: Filters, x: Value, w: Value, b: Value, y: Value, form: WeightForm,
+                     residual: Value | None = None) -> tuple[Value, Value, Value]:
     """Float weights and bias to integers of a format (symmetric, one scale per output channel) and int32.
 
     Moments of what the filters meet tell how to fit them to it and to round them, and what the network before has
@@ -51,7 +54,8 @@ def quantize_weights(op: Filters, x: Value, w: Value, b: Value, y: Value,
     what :func:`_largest_bias` says or its multiplier would have fewer than 16 bits: rounding then costs less than
     2**-5 of an output step per input, so nothing visible is lost. It is a little coarser still where
     :func:`short_multipliers` are wanted. With 16-bit inputs it is not so fine either that a sum could leave 32 bits.
-    Weights whose integers are given keep those; where a channel has several steps, in 16 bits.
+    Weights whose integers are given keep those; where a channel has several steps, in 16 bits. If a ``residual`` is
+    added to the sums, its scale becomes a whole number of their steps.
     """
     assert w.data is not None and b.data is not None
     if w.steps is not None:
@@ -77,6 +81,8 @@ def quantize_weights(op: Filters, x: Value, w: Value, b: Value, y: Value,
         scale = np.full_like(scale, scale.max(initial=0.0))
     if op.short and x.type.format == "s8" and form.format != "s16":
         scale = short_multipliers(scale, x.scale / y.scale)
+    if residual is not None:
+        scale = fractions(scale, residual.scale / x.scale)
     steps = scale.reshape(filters.shape[:2])
     whole = round_filters(filters / steps[..., None], learned, limit)
     if form.moments is not None:
@@ -121,6 +127,15 @@ def short_multipliers(scale: Array, ratio: float) -> Array:
     if np.ceil(largest / step) > INT16_MAX:
         step *= 2.0
     return np.asarray(np.ceil(exact / step) * step / (ratio * 2.0**32))
+
+
+def fractions(scale: Array, whole: float) -> Array:
+    """Scales, raised to whole fractions of a number, at least a ``LARGEST_FACTOR``-th: mostly by less than a hundredth.
+
+    Larger ones than the number stay as they are.
+    """
+    parts = np.floor(whole / np.maximum(scale, whole / LARGEST_FACTOR))
+    return np.asarray(np.where(parts >= 1, whole / np.maximum(parts, 1), scale))
 
 
 def _largest_bias(x: Value, filters: Array) -> Array:

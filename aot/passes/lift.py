@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from aot.ir import Graph, Node, TensorType, Value
+from aot.ir import Graph, Node, TensorType, Value, prune
 from aot.ops.add import Add
+from aot.ops.conv2d import Conv2d
 from aot.ops.mul import Mul
 from aot.ops.pad import Pad
 from aot.ops.quantize import Quantize
@@ -17,7 +18,7 @@ from aot.ops.unary import Unary
 
 
 def lift(graph: Graph) -> Graph:
-    """Functions of one element, and constants per channel, go before a reshape whose output nobody else reads."""
+    """Functions of one element, sums, and constants per channel, go before a reshape whose output nobody else reads."""
     while True:
         producer, consumers = graph.producer(), graph.consumers()
         for at, node in enumerate(graph.nodes):
@@ -53,20 +54,44 @@ def _may_go(node: Node, side: int, reshape: Node, graph: Graph) -> bool:
     if not isinstance(node.op, Add | Mul):
         return False
     constant = graph.const(node.inputs[1 - side])
+    if constant is None:
+        return _sums(node, side, reshape, graph)
     before, after = graph.values[reshape.inputs[0]].type.shape, graph.values[node.output].type.shape
-    if constant is None or graph.values[reshape.output].type.shape != after:
+    if graph.values[reshape.output].type.shape != after:
         return False
     per_channel = constant.size == 1 or (constant.size == constant.shape[-1] and before[-1:] == after[-1:])
     return per_channel and constant.ndim <= len(before)
+
+
+def _sums(node: Node, side: int, reshape: Node, graph: Graph) -> bool:
+    """Whether it adds to what a convolution computes, so that the two can be one layer (see :mod:`aot.sums`)."""
+    shapes = {graph.values[i].type.shape for i in (*node.inputs, node.output)}
+    producer, consumers = graph.producer(), graph.consumers()
+    first = producer.get(reshape.inputs[0])
+    while first is not None and isinstance(first.op, Unary | Add | Mul) and len(consumers[first.output]) == 1:
+        computed = [i for i in first.inputs if graph.const(i) is None]
+        first = producer.get(computed[0]) if len(computed) == 1 else None
+    return (isinstance(node.op, Add) and len(shapes) == 1 and node.inputs[0] != node.inputs[1]
+            and first is not None and isinstance(first.op, Conv2d))
 
 
 def _swap(graph: Graph, at: int, side: int, reshape: Node) -> Graph:
     """The graph with the node before the reshape; both keep the names of their outputs' places."""
     node, source = graph.nodes[at], graph.values[reshape.inputs[0]].type
     inner = reshape.output
-    lifted = replace(node, inputs=tuple(reshape.inputs[0] if i == side else n for i, n in enumerate(node.inputs)),
-                     output=inner)
-    moved = replace(reshape, inputs=(inner,), output=node.output)
-    nodes = [n for n in graph.nodes[:at] if n is not reshape] + [lifted, moved, *graph.nodes[at + 1:]]
     values = {**graph.values, inner: Value(inner, TensorType("f32", source.shape))}
-    return replace(graph, nodes=tuple(nodes), values=values)
+    inputs, beside = [reshape.inputs[0] if i == side else n for i, n in enumerate(node.inputs)], list[Node]()
+    if len(inputs) == 2 and graph.const(inputs[1 - side]) is None:
+        other = graph.producer().get(inputs[1 - side])
+        if other is not None and isinstance(other.op, Reshape) \
+                and graph.values[other.inputs[0]].type.shape == source.shape:
+            inputs[1 - side] = other.inputs[0]
+        else:
+            name = f"{inner}.beside"
+            values[name] = Value(name, TensorType("f32", source.shape))
+            beside.append(Node(name, Reshape(source.shape), (inputs[1 - side],), name, reshape.origin))
+            inputs[1 - side] = name
+    lifted = replace(node, inputs=tuple(inputs), output=inner)
+    moved = replace(reshape, inputs=(inner,), output=node.output)
+    nodes = [n for n in graph.nodes[:at] if n is not reshape] + [*beside, lifted, moved, *graph.nodes[at + 1:]]
+    return prune(replace(graph, nodes=tuple(nodes), values=values))

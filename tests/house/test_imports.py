@@ -41,6 +41,7 @@ FLOORS = (
     "calibrate oracle",
     "observe",
     "interpret batch",
+    "sums",
     "ops",
     "builder",
     "numerics",

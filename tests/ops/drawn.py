@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -75,10 +75,12 @@ def ranges(draw: st.DrawFn) -> Range:
 
 @st.composite
 def scaled(draw: st.DrawFn, cases: st.SearchStrategy[Case], formats: tuple[Formats, ...] = (INT8,)) -> Scaled:
-    case = draw(cases)
+    case, chosen = draw(cases), draw(st.sampled_from(formats))
+    if isinstance(case.op, Conv2d) and not case.op.computes(chosen.activations, chosen.weights):
+        case = replace(case, op=replace(case.op, residual=False, rectify=False), shapes=case.shapes[:1])
     stretches = st.sampled_from((1.0, 1.0, 1.0, 0.5, 0.05, 4.0))
     return Scaled(case, tuple(draw(ranges()) for _ in case.shapes), (draw(stretches), draw(stretches)), draw(seeds),
-                  draw(st.sampled_from(formats)))
+                  chosen)
 
 
 # --- the parts of a case -----------------------------------------------------------------------------------------
@@ -132,7 +134,16 @@ def conv2d(draw: st.DrawFn) -> Case:
     groups = draw(st.sampled_from((1, 1, 1, 2, 3)))
     inner, outer = draw(st.sampled_from(CHANNELS)), draw(st.sampled_from((1, 2, 3, 5, 8)))
     w = draw(constants((outer * groups, *window.kernel, inner), 0))
-    return Case(Conv2d(window, groups, draw(clamps)), ((draw(st.sampled_from((1, 1, 2))), *size, inner * groups),), w)
+    shape = (draw(st.sampled_from((1, 1, 2))), *size, inner * groups)
+    return with_residual(draw, window, groups, draw(clamps), shape, w)
+
+
+def with_residual(draw: st.DrawFn, window: Window, groups: int, clamp: Clamp, shape: Shape,
+                  w: dict[int, Array]) -> Case:
+    """A convolution, of which every other one adds a residual to its sums, perhaps behind ReLU."""
+    residual, rectify = draw(st.sampled_from(((False, False), (False, False), (True, False), (True, True))))
+    result = (shape[0], *window.output(*shape[1:3]), len(w[2]))
+    return Case(Conv2d(window, groups, clamp, residual, rectify), (shape, result) if residual else (shape,), w)
 
 
 @st.composite
@@ -161,7 +172,7 @@ def conv2d_3x3(draw: st.DrawFn) -> Case:
     size, inner, outer = st.integers(3, 14), draw(st.sampled_from((4, 8, 12, 20))), draw(st.sampled_from((1, 2, 4, 6)))
     w = draw(constants((outer, 3, 3, inner), 0))
     shape = (draw(st.sampled_from((1, 1, 2))), draw(size), draw(size), inner)
-    return Case(Conv2d(window, 1, draw(st.sampled_from((NO_CLAMP, NO_CLAMP, (0.0, None))))), (shape,), w)
+    return with_residual(draw, window, 1, draw(st.sampled_from((NO_CLAMP, NO_CLAMP, (0.0, None)))), shape, w)
 
 
 @st.composite

@@ -47,6 +47,8 @@ def projects(formats: Formats, target: str) -> dict[str, Project]:
     found = {}
     for op in OPS:
         for i, case in enumerate(op.cases() if op.name in names(formats) else ()):
+            if not case.op.computes(formats.activations, formats.weights):
+                continue
             name = f"{op.name}_{formats.activations}_{formats.weights}_{i}"
             found[name] = project(graph_of(case), TARGETS[target], name, seed=i, formats=formats)
     return found

@@ -26,6 +26,7 @@ from aot.kernels import KERNELS, PRICE, choose
 from aot.kernels.base import Kernel, SpecialKernel
 from aot.ops import OPS
 from aot.ops.base import Case, Site
+from aot.ops.conv2d import Conv2d
 from aot.quantize import quantize
 from aot.recipe import Formats, Recipe
 from aot.targets import TARGETS
@@ -43,7 +44,7 @@ def forced(kernel: type[SpecialKernel], make: Callable[[], Project | None]) -> P
 
     def always(site: Site) -> Kernel:
         nonlocal used
-        if site.node.op.name == kernel.op and any(kernel().fits(replace(site, goal=g)) for g in PRICE):
+        if site.node.op.name == kernel.op and any(kernel().computes(replace(site, goal=g)) for g in PRICE):
             used += 1
             return kernel()
         return choose(site)
@@ -69,18 +70,25 @@ def graphs(kernel: type[SpecialKernel]) -> Callable[[Case], Graph]:
     return (lambda case: with_given_weights(graph_of(case))) if given else graph_of
 
 
+def suits(kernel: type[SpecialKernel], case: Case) -> bool:
+    """Whether it is worth a look: it computes in the kernel's formats, and adds a residual only where that can."""
+    found = formats(kernel)
+    return case.op.computes(found.activations, found.weights) and (kernel.residual or not (
+        isinstance(case.op, Conv2d) and case.op.residual))
+
+
 def own(kernel: type[SpecialKernel], target: str) -> dict[str, Project]:
     """Those of its operator's own cases that the kernel fits."""
     make = graphs(kernel)
     return fitting((f"own_{i}", forced(kernel, lambda i=i, c=c: project(make(c), TARGETS[target], f"own_{i}", seed=i,
                                                                         formats=formats(kernel))))
-                   for i, c in enumerate(cases(kernel.op)))
+                   for i, c in enumerate(cases(kernel.op)) if suits(kernel, c))
 
 
 def projects(kernel: type[SpecialKernel], drawn: Iterable[Scaled], target: str) -> dict[str, Project]:
     """Those of the drawn cases that the kernel fits."""
     return fitting((f"drawn_{i}", forced(kernel, lambda i=i, d=d: made(d, target, f"drawn_{i}", graphs(kernel))))
-                   for i, d in enumerate(drawn))
+                   for i, d in enumerate(drawn) if suits(kernel, d.case))
 
 
 def fitting(found: Iterable[tuple[str, Project | None]]) -> dict[str, Project]:
@@ -100,7 +108,7 @@ def test_draws_reach_every_kernel(op: str) -> None:
     @settings(bounded, max_examples=300, derandomize=True, database=None)
     @given(scaled(CASES[op]))
     def look(drawn: Scaled) -> None:
-        for kernel in (k for k in KERNELS if k.op == op):
+        for kernel in (k for k in KERNELS if k.op == op and suits(k, drawn.case)):
             graph = graphs(kernel)(drawn.case)
             try:
                 quantized = quantize(graph, drawn.calibration(graph), recipe=Recipe(formats(kernel)))

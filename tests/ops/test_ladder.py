@@ -99,6 +99,8 @@ def overlapping(op: type[Op], isa: str, formats: Formats = INT8) -> dict[str, Pr
     """Those of the operator's cases that may work in place, placed tightly."""
     made, target = {}, TARGETS[battery.ISAS[isa]]
     for i, case in enumerate(op.cases()):
+        if not case.op.computes(formats.activations, formats.weights):
+            continue
         graph = wrapped(case)
         for k in range(len(middle(lower(project(graph, target, seed=i, formats=formats).graph, target.isa)))):
             name = f"{isa}_{op.name}_{i}_over_{k}"

@@ -6,6 +6,7 @@
 #include "aot_dsp_any_window.h"
 #include "aot_dsp_matrix.h"
 #include "aot_dsp_plane.h"
+#include "aot_dsp_rows.h"
 #include "aot_simd_dsp.h"
 #include "digits_cnn_weights.h"
 

@@ -1,0 +1,96 @@
+"""Sums of a convolution and something else, as in residual blocks, become one layer.
+
+The other term joins the products before they are brought to the output's scale, so that the sum is rounded once, and
+an intermediate tensor need not be stored and passed over. Which sums can be written so is a matter of formats; so it is
+done when these are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from aot.ir import Graph, Node, prune
+from aot.ops.add import Add
+from aot.ops.base import NO_CLAMP, Clamp
+from aot.ops.conv2d import Conv2d
+from aot.recipe import Formats, Recipe
+
+#: The formats in which there are kernels for it.
+FORMATS = Formats("s8", "s8")
+#: What may happen to products before the sum: nothing, or ReLU.
+RELU: Clamp = (0.0, None)
+
+Said = TypeVar("Said")
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A convolution and the addition behind it, by the names of their outputs, and the name of the other term."""
+
+    products: str
+    total: str
+    other: str
+
+
+def sums(graph: Graph) -> dict[str, Sum]:
+    """Every sum that can be one layer with a convolution, by the name of the addition's output."""
+    producer, consumers, order = graph.producer(), graph.consumers(), {n.output: i for i, n in enumerate(graph.nodes)}
+    found: dict[str, Sum] = {}
+    for node in graph.nodes:
+        if not isinstance(node.op, Add) or node.op.sign < 0 or node.op.fine or len(set(node.inputs)) < 2:
+            continue
+        if any(graph.const(i) is not None or graph.values[i].type.shape != graph.values[node.output].type.shape
+               for i in node.inputs):
+            continue
+        fitting = []
+        for name, other in (node.inputs, node.inputs[::-1]):
+            first = producer.get(name)
+            if first is not None and isinstance(first.op, Conv2d) and first.op.clamp in (NO_CLAMP, RELU) \
+                    and not first.op.residual and len(consumers[name]) == 1 and name not in graph.outputs \
+                    and graph.values[first.inputs[1]].steps is None:
+                fitting.append(Sum(name, node.output, other))
+        if fitting:
+            found[node.output] = max(fitting, key=lambda s: order[s.products])
+    return found
+
+
+def fuse(graph: Graph, totals: Collection[str]) -> Graph:
+    """The graph with those of its :func:`sums` as one layer that are named."""
+    found = {name: s for name, s in sums(graph).items() if name in totals}
+    inner = {s.products: s for s in found.values()}
+    producer = graph.producer()
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if node.output in inner:
+            continue
+        if node.output in found:
+            add, products = node.op, producer[found[node.output].products]
+            assert isinstance(add, Add) and isinstance(products.op, Conv2d)
+            op = replace(products.op, residual=True, rectify=products.op.clamp == RELU, clamp=add.clamp)
+            origin = (*products.origin, *(o for o in node.origin if o not in products.origin))
+            node = replace(node, op=op, inputs=(*products.inputs, found[node.output].other), origin=origin)
+        nodes.append(node)
+    return prune(replace(graph, nodes=tuple(nodes)))
+
+
+def fused(graph: Graph, recipe: Recipe, given: Collection[str] = ()) -> Graph:
+    """The graph with those sums as one layer whose formats allow it; not where the products have a given scale."""
+    names = {s.total for s in sums(graph).values() if recipe.of(s.products) == FORMATS
+             and recipe.of(s.total).activations == FORMATS.activations and s.products not in given}
+    return fuse(graph, names)
+
+
+def fused_as(graph: Graph, quantized: Graph) -> Graph:
+    """The float graph with the same sums as one layer as in what became of it."""
+    return fuse(graph, {n.output for n in quantized.nodes if isinstance(n.op, Conv2d) and n.op.residual})
+
+
+def spread(recipe: Recipe, graph: Graph) -> Recipe:
+    """The recipe in which what is said of a sum, and not of its convolution, holds for both."""
+    found = sums(graph).values()
+
+    def more(said: Mapping[str, Said]) -> dict[str, Said]:
+        return {**said, **{s.products: said[s.total] for s in found if s.total in said and s.products not in said}}
+    return replace(recipe, layers=more(recipe.layers), goals=more(recipe.goals), kernels=more(recipe.kernels))
