@@ -15,7 +15,6 @@ from aot.ir import Graph, Node, Quant, TensorType, Value
 from aot.ops.add import Add
 from aot.ops.base import Accumulation, Rows, Strip
 from aot.ops.concat import Concat
-from aot.ops.conv2d import Conv2d
 from aot.ops.slice import Slice
 from aot.program import Using
 
@@ -143,7 +142,10 @@ def _build_strip(nodes: tuple[Node, ...], planned: tuple[Mapping[str, Strip], Ma
 
 
 def _distance(name: str, final: Node, graph: Graph, needs: list[Mapping[str, Rows]]) -> int | None:
-    """How many bytes before a map the result must start, if it takes over its memory from the first row on."""
+    """How many bytes before a map the result must start, if it takes over its memory from the first row on.
+
+    At least; the kernel that writes the result may need more.
+    """
     source, output = graph.values[name].type, graph.values[final.output].type
     row_in, row_out = (t.nbytes // t.shape[1] for t in (source, output))
     if any(name not in need for need in needs):
@@ -151,12 +153,8 @@ def _distance(name: str, final: Node, graph: Graph, needs: list[Mapping[str, Row
     ends = [need[final.output][1] * row_out for need in needs]
     distances = [end - min(n[name][0] for n in needs[k + 1:]) * row_in for k, end in enumerate(ends[:-1])]
     if name in final.inputs:  # read while the output is written
-        if source.shape != output.shape:
-            return None
-        if isinstance(final.op, Conv2d) and final.inputs[3:] == (name,) and name != final.inputs[0]:
-            # in which order depends on the kernel, so a strip must not be written over what the same one reads
-            return max(end - min(n[name][0] for n in needs[k:]) * row_in for k, end in enumerate(ends))
-        if not isinstance(final.op, Add):
+        residual = final.op.linear and final.inputs[3:] == (name,) and name != final.inputs[0]
+        if source.shape != output.shape or not (residual or isinstance(final.op, Add)):
             return None
         distances.append(0)
     return max(distances)

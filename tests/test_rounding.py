@@ -76,8 +76,8 @@ def folded(exact: Array, rough: Array, parts: int = 4) -> Moments:
     """Moments of columns [columns, depth] in the float and in the integer network, with folds."""
     def covariance(a: Array, b: Array) -> Array:
         return ((a - a.mean(axis=0)).T @ (b - b.mean(axis=0)) / len(a))[None]
-    folds = tuple(Fold(covariance(rough[k::parts], rough[k::parts]), covariance((exact - rough)[k::parts], rough[k::parts]))
-                  for k in range(parts))
+    parted = [(rough[k::parts], (exact - rough)[k::parts]) for k in range(parts)]
+    folds = tuple(Fold(covariance(seen, seen), covariance(missed, seen)) for seen, missed in parted)
     return Moments(exact.mean(axis=0)[None], rough.mean(axis=0)[None], covariance(rough, rough), len(rough), folds)
 
 

@@ -223,7 +223,8 @@ def test_a_strip_has_its_rows_of_the_residual() -> None:
     weights = {"w0": random(4, 4, 1, 1), "w1": random(32, 4, 3, 3) / 6, "w2": random(4, 32, 1, 1) / 6}
     nodes = [helper.make_node("Conv", ["x", "w0"], ["h"]),
              helper.make_node("Conv", ["h", "w1"], ["wide"], pads=[1, 1, 1, 1]),
-             helper.make_node("Relu", ["wide"], ["r"]), helper.make_node("Conv", ["r", "w2"], ["c"]), helper.make_node("Add", ["c", "h"], ["y"])]
+             helper.make_node("Relu", ["wide"], ["r"]), helper.make_node("Conv", ["r", "w2"], ["c"]),
+             helper.make_node("Add", ["c", "h"], ["y"])]
     proto = model(nodes, {"x": [1, 4, 16, 12]}, {"y": [1, 4, 16, 12]}, weights)
     net = aot.compile(proto, data=draws(proto, 20), target="cortex-m4", ram=4500)
     strips = [s.site.node.op for s in net.program.steps]

@@ -72,6 +72,9 @@ class Kernel(Protocol):
     def overlap(self, site: Site, index: int) -> Overlap | None:
         """How the output may share memory with input ``index`` when that input dies here; None: not at all."""
 
+    def pixels_at_once(self, site: Site) -> int:
+        """Neighbouring pixels of which outputs are written in any order, where a residual is read beside that."""
+
 
 class SpecialKernel:
     """A kernel for some uses of an operator on one instruction set. Has no state: all it knows is the site."""
@@ -156,6 +159,9 @@ class SpecialKernel:
     def overlap(self, site: Site, index: int) -> Overlap | None:
         """What the operator says, for kernels that read before they write as the plain one does."""
         return site.node.op.overlap(site, index)
+
+    def pixels_at_once(self, site: Site) -> int:
+        return site.node.op.pixels_at_once(site)
 
 
 def _symmetric(weights: Array | None) -> bool:

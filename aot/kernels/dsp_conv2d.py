@@ -61,6 +61,9 @@ class DspConv2d(SpecialKernel):
         n = dsp_matrix.blocks(depth)
         return PIXELS * 8 * n + (0 if site.inputs[1].type.shape[3] % 4 == 0 else 4 * n)
 
+    def pixels_at_once(self, site: Site) -> int:
+        return PIXELS
+
     def overlap(self, site: Site, index: int) -> Overlap | None:
         # of an odd number of channels, one is computed twice
         if index == 3 and site.output.type.shape[3] // _op(site).groups % 2:

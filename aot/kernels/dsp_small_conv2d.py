@@ -38,6 +38,9 @@ class DspSmallConv2d(Small):
     def constants(self, site: Site) -> dict[str, Array]:
         return {"stream": stream(site)}
 
+    def pixels_at_once(self, site: Site) -> int:
+        return PIXELS
+
     def overlap(self, site: Site, index: int) -> Overlap | None:
         return DspConv2d().overlap(site, index)
 

@@ -81,6 +81,9 @@ class DspWinograd(SpecialKernel):
         in_c = site.inputs[0].type.shape[3]
         return 4 * (PLACES * in_c + 4 * PLACES) + in_c
 
+    def pixels_at_once(self, site: Site) -> int:
+        return SIDE * site.output.type.shape[2]
+
     def overlap(self, site: Site, index: int) -> Overlap | None:
         # a last, single window is computed twice
         return Overlap(exact=True) if index == 3 and self.dims(site)["WINDOWS"] % 2 == 0 else None

@@ -60,6 +60,9 @@ class Mul32Conv2d(SpecialKernel):
                 "extra": tiles * mul32_matrix.extras(w.reshape(w.shape[0], -1)),
                 "pixel": pixels, "row": pixels * dims["KERNEL_H"], "widened": pixels * dims["BLOCKS"]}
 
+    def pixels_at_once(self, site: Site) -> int:
+        return PIXELS
+
     def scratch(self, site: Site) -> int:
         w = site.inputs[1].type
         n = mul32_matrix.blocks(w.size // w.shape[0])

@@ -118,6 +118,10 @@ class MveConv2d(SpecialKernel):
                     ) * site.inputs[0].type.shape[3]
         return strip.nbytes + -(-line // 4) * 4
 
+    def pixels_at_once(self, site: Site) -> int:
+        strip = _strip(site)
+        return strip.height * site.output.type.shape[2] if strip.gather == SPREAD else strip.pixels
+
     def overlap(self, site: Site, index: int) -> Overlap | None:
         strip, width = _strip(site), site.output.type.shape[2]
         if index == 3:  # of odd numbers of channels or pixels some are computed twice

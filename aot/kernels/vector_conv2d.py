@@ -60,6 +60,9 @@ class VectorConv2d(SpecialKernel):
     def scratch(self, site: Site) -> int:
         return vector_dot.RAISED_BYTES * _tile(site) * vector_dot.padded(_rows(site).shape[1])
 
+    def pixels_at_once(self, site: Site) -> int:
+        return _tile(site) if _op(site).groups == 1 else super().pixels_at_once(site)
+
     def overlap(self, site: Site, index: int) -> Overlap | None:
         channels = site.output.type.shape[3] // _op(site).groups
         if index == 3 and channels % vector_dot.lanes(channels):

@@ -312,6 +312,10 @@ class Op:
         """How the output may share memory with input ``index`` when that input dies here; None: not at all."""
         return None
 
+    def pixels_at_once(self, site: Site) -> int:
+        """Neighbouring pixels of which outputs are written in any order, where a residual is read beside that."""
+        return site.output.type.size // site.output.type.shape[-1]
+
     def view(self, inputs: tuple[TensorType, ...]) -> int | None:
         """Where the output's bytes start in the first input's, if it is a part of those that needs no code."""
         return None

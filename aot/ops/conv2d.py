@@ -325,6 +325,9 @@ class Conv2d(Op):
             return None
         return self.tiled_overlap(site, index, 2 if _format(site) != "s8" or packed(site) else site.isa.tile)
 
+    def pixels_at_once(self, site: Site) -> int:
+        return site.isa.tile if self.groups == 1 else super().pixels_at_once(site)
+
     def tiled_overlap(self, site: Site, index: int, tile: int) -> Overlap | None:
         """Of input 0, or the residual one, which is read where the output is written.
 
