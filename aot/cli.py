@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from enum import StrEnum
 from io import TextIOWrapper
@@ -22,6 +23,7 @@ from aot import doctor_page, front_picture, terminal
 from aot.calibrate import DEFAULT_METHOD, METHODS
 from aot.compiler import Net, Options
 from aot.config import as_toml
+from aot.config import read as read_config
 from aot.errors import AotError, Problem, printable
 from aot.front import Front
 from aot.inspect import inspect as inspect_model
@@ -90,7 +92,7 @@ assert [*Corrections] == [*CORRECTIONS]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="ONNX file.")]
 Data = Annotated[str | None, typer.Option(help="Calibration samples: .npz, .npy, or a folder of images.")]
 DataConfig = Annotated[str | None, typer.Option(
-    "--data-config", metavar="FILE", help="TOML with a table [data]: mean, std, scale, resize, ... of images.")]
+    "--data-config", metavar="FILE", help="TOML with a table \\[data]: mean, std, scale, resize, ... of images.")]
 TargetName = Annotated[str, typer.Option("--target", help="See `aot targets`.")]
 Name = Annotated[str | None, typer.Option(help="C identifier; default: the model's file name.")]
 Optimize = Annotated[Goal, typer.Option(help="What to favour.")]
@@ -105,7 +107,8 @@ Flash = Annotated[int | None, typer.Option(metavar="BYTES", min=0,
                                            help="Bytes of weights and code (estimated) to stay within, likewise.")]
 Instructions = Annotated[int | None, typer.Option(metavar="N", min=0,
                                                   help="Instructions of an inference (estimated) to stay within.")]
-MaxLoss = Annotated[float, typer.Option("--max-loss", metavar="POINTS", help="What --precision auto may lose.")]
+MaxLoss = Annotated[float | None, typer.Option(
+    "--max-loss", metavar="POINTS", help=f"What --precision auto may lose; default: {LOSS:g}.")]
 ConfigFile = Annotated[str | None, typer.Option(
     "--config", metavar="FILE", help="TOML with formats of layers, as --precision auto writes it; instead of that.")]
 JudgeData = Annotated[str | None, typer.Option(
@@ -139,7 +142,7 @@ def compile_command(
     optimize: Optimize = Goal.balanced, precision: Format = Precision.int8, calibration: Calibration = DEFAULT,
     weights: Weights = Scales.per_channel, corrections: Mend = Corrections.all_of_them, ram: Ram = None,
     flash: Flash = None, instructions: Instructions = None,
-    max_loss: MaxLoss = LOSS, config: ConfigFile = None, judge: JudgeData = None, picture: Picture = None,
+    max_loss: MaxLoss = None, config: ConfigFile = None, judge: JudgeData = None, picture: Picture = None,
     jobs: Jobs = None, cluster: Cluster = None,
 ) -> None:
     """Compile MODEL to a folder of C sources."""
@@ -160,14 +163,15 @@ def verify_command(
     optimize: Optimize = Goal.balanced, precision: Format = Precision.int8, calibration: Calibration = DEFAULT,
     weights: Weights = Scales.per_channel, corrections: Mend = Corrections.all_of_them, ram: Ram = None,
     flash: Flash = None, instructions: Instructions = None,
-    max_loss: MaxLoss = LOSS, config: ConfigFile = None, judge: JudgeData = None, picture: Picture = None,
+    max_loss: MaxLoss = None, config: ConfigFile = None, judge: JudgeData = None, picture: Picture = None,
     jobs: Jobs = None, cluster: Cluster = None, json_file: Json = None,
 ) -> None:
     """Compare the float model, the numpy twin and the compiled C, layer by layer."""
-    net = _compile(model, calib if calib is not None else data, data_config, target, name, optimize, precision,
+    preprocessing = read_config(config).data if data_config is None and config is not None else data_config
+    net = _compile(model, calib if calib is not None else data, preprocessing, target, name, optimize, precision,
                    calibration, weights, corrections, ram, flash, instructions, max_loss, config, judge, picture, jobs,
                    cluster, quiet=json_file == "-")
-    samples = sample_data.load(data, net.float_graph, "the evaluation data", data_config)
+    samples = sample_data.load(data, net.float_graph, "the evaluation data", preprocessing)
     if calib is not None:
         for warning in look(net.float_graph, samples, "the evaluation data", few=False):
             warn(warning)
@@ -193,7 +197,7 @@ def bench_command(
     optimize: Optimize = Goal.balanced, precision: Format = Precision.int8, calibration: Calibration = DEFAULT,
     weights: Weights = Scales.per_channel, corrections: Mend = Corrections.all_of_them, ram: Ram = None,
     flash: Flash = None, instructions: Instructions = None,
-    max_loss: MaxLoss = LOSS, config: ConfigFile = None, judge: JudgeData = None, picture: Picture = None,
+    max_loss: MaxLoss = None, config: ConfigFile = None, judge: JudgeData = None, picture: Picture = None,
     jobs: Jobs = None, cluster: Cluster = None, json_file: Json = None,
 ) -> None:
     """Run MODEL on an emulated board: instructions, bytes of flash and RAM, and bytes equal to this machine's."""
@@ -214,7 +218,7 @@ def search_command(
                                                help="Write the choice, for --config to take.")] = None,
     data_config: DataConfig = None, target: TargetName = "c99", name: Name = None,
     optimize: Optimize = Goal.balanced, calibration: Calibration = DEFAULT, weights: Weights = Scales.per_channel,
-    ram: Ram = None, flash: Flash = None, instructions: Instructions = None, max_loss: MaxLoss = LOSS,
+    ram: Ram = None, flash: Flash = None, instructions: Instructions = None, max_loss: MaxLoss = None,
     judge: JudgeData = None, picture: Picture = None, jobs: Jobs = None, cluster: Cluster = None,
     json_file: Json = None,
 ) -> None:
@@ -223,7 +227,8 @@ def search_command(
     with progress("calibrating") as tick:
         front = aot.search(model, data, name=name, data_config=data_config, target=target, optimize=str(optimize),
                            calibration=str(calibration), weights=str(weights), ram=ram, flash=flash,
-                           instructions=instructions, max_loss=max_loss, judge=judge, cluster=cluster,
+                           instructions=instructions, max_loss=LOSS if max_loss is None else max_loss, judge=judge,
+                           cluster=cluster,
                            processes=jobs or os.cpu_count() or 1,
                            progress=lambda stage, done, total: tick(done, total, stage))
     for warning in front.warnings:
@@ -301,16 +306,18 @@ def main() -> None:
         sys.exit(1)
 
 
-def _compile(model: str, data: str | None, data_config: str | None, target: str, name: str | None, optimize: Goal,
-             precision: Precision, calibration: Method, weights: Scales, corrections: Corrections,
-             ram: int | None, flash: int | None, instructions: int | None, max_loss: float, config: str | None,
+def _compile(model: str, data: str | None, data_config: sample_data.Config | None, target: str, name: str | None,
+             optimize: Goal, precision: Precision, calibration: Method, weights: Scales, corrections: Corrections,
+             ram: int | None, flash: int | None, instructions: int | None, max_loss: float | None, config: str | None,
              judge: str | None, picture: str | None, jobs: int | None, cluster: str | None, quiet: bool = False) -> Net:
     _check_picture(picture)
+    _check_search(precision, config, {"--max-loss": max_loss, "--judge": judge, "--picture": picture, "--jobs": jobs,
+                                      "--cluster": cluster})
     with progress("calibrating") as tick:
         net = aot.compile(model, data, name=name, data_config=data_config, target=target, optimize=str(optimize),
                           precision=str(precision), calibration=str(calibration), weights=str(weights),
                           corrections=str(corrections), ram=ram, flash=flash, instructions=instructions,
-                          max_loss=max_loss, config=config, judge=judge,
+                          max_loss=LOSS if max_loss is None else max_loss, config=config, judge=judge,
                           processes=jobs or os.cpu_count() or 1, cluster=cluster,
                           progress=lambda stage, done, total: tick(done, total, stage))
     for warning in net.report.warnings:
@@ -318,6 +325,17 @@ def _compile(model: str, data: str | None, data_config: str | None, target: str,
     if net.front is not None:
         _show(net.front, picture, quiet)
     return net
+
+
+def _check_search(precision: Precision, config: str | None, given: Mapping[str, object]) -> None:
+    """Refuse what would say nothing: options of a search where there is none, and formats given twice."""
+    if config is not None and precision is not Precision.int8:
+        raise AotError(f"--config gives the formats of layers, and so does --precision {precision}",
+                       "leave one of them out")
+    said = [option for option, value in given.items() if value is not None]
+    if said and precision is not Precision.auto:
+        raise AotError(f"{', '.join(said)}: without --precision auto, nothing is searched",
+                       "add --precision auto, or leave that out")
 
 
 def _check_picture(file: str | None) -> None:

@@ -174,15 +174,19 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     ``judge``, ``processes`` and ``cluster``: as for :func:`search`. Raises AotError with every problem found.
     """
     chosen = _options(options)
+    where = "the recipe"
     if recipe is None and config is not None:
-        recipe = read_config(config)
-    if recipe is not None:
-        _known_kernels(recipe)
+        if chosen.precision == "auto":
+            raise AotError("precision auto searches formats, and a configuration gives them", "leave one of them out")
+        found = read_config(config)
+        recipe, where = found.recipe, str(config) if isinstance(config, str | Path) else "the configuration"
+        data_config = data_config if data_config is not None else found.data
     auto = recipe is None and chosen.precision == "auto"
     given = recipe
     recipe = recipe or PRECISIONS["int8" if auto else chosen.precision]
     processor = target(chosen.target)
     start = _start(model, data, data_config, chosen, None if auto else recipe, progress)
+    _fits(recipe, start.graph, where)
     front: Front | None = None
     if auto:
         front = _search(start, chosen, processor, judge, data_config, processes, cluster, progress)
@@ -198,9 +202,8 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     report = build_report(ident, start.title, chosen, float_graph, graph, program, arena, calibration,
                           arrangement.described(), start.warnings, kept)
     _budgets(report, chosen)
-    files = emit(graph, program, arena, processor, ident, chosen.optimize, golden, report.as_json())
-    if given is not None:
-        files = {**files, "config.toml": as_toml(given, front)}
+    files = emit(graph, program, arena, processor, ident, chosen.optimize, golden, report.as_json(),
+                 {} if given is None else {"config.toml": as_toml(given, front)})
     return Net(ident, processor, chosen, start.model, float_graph, graph, calibration, program, arena, files, report,
                tuple(golden), recipe, front)
 
@@ -305,12 +308,21 @@ def _search(start: _Start, chosen: Options, processor: Target, judge: sample_dat
                             judge is None, progress or (lambda stage, done, total: None))
 
 
-def _known_kernels(recipe: Recipe) -> None:
-    """Refuse names of kernels that there are not."""
-    known = {k.name for k in KERNELS} | {op.name for op in OPS}
-    if unknown := sorted(set(recipe.kernels.values()) - known):
-        raise AotError(f"there is no kernel {', '.join(map(repr, unknown))}",
-                       "the report of a compilation names those of all layers; without one, the layer's goal decides")
+def _fits(recipe: Recipe, graph: Graph, where: str) -> None:
+    """Refuse names of layers and kernels that there are not, and kernels of other operators; all of them at once."""
+    nodes, computes = graph.producer(), {**{k.name: k.op for k in KERNELS}, **{op.name: op.name for op in OPS}}
+    named = sorted({*recipe.layers, *recipe.goals, *recipe.kernels} - set(nodes) - set(graph.inputs))
+    problems = [Problem(f"{where}: the network has no layer {name!r}",
+                        "layers go by the names of their outputs, as `aot verify` lists them") for name in named]
+    for layer, kernel in recipe.kernels.items():
+        hint = "the report of a compilation names those of all layers; without one, the layer's goal decides"
+        if kernel not in computes:
+            problems.append(Problem(f"{where}: there is no kernel {kernel!r}, which layer {layer!r} shall have", hint))
+        elif layer in nodes and nodes[layer].op.name != computes[kernel]:
+            problems.append(Problem(f"{where}: layer {layer!r} is {nodes[layer].op.name}, and {kernel!r} computes "
+                                    f"{computes[kernel]}", hint))
+    if problems:
+        raise AotError(problems=tuple(problems))
 
 
 def _budgets(report: Report, chosen: Options) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import tomlkit
 
 from aot.errors import AotError, printable
 from aot.front import Front
+from aot.images import preprocessing
 from aot.recipe import Recipe, from_data
 
 HEAD = ("Number formats and goals of every layer; `--config FILE` compiles with them.",
@@ -19,10 +21,18 @@ HEAD = ("Number formats and goals of every layer; `--config FILE` compiles with 
         "Layers go by the names of their outputs; those that are not here have the formats of [default].")
 
 
-def read(file: str | Path | Mapping[str, Any]) -> Recipe:
-    """The recipe in a file (or in the same tables as a dict), in which a table ``data`` may stand besides."""
+@dataclass(frozen=True)
+class Configuration:
+    """A recipe, and the table ``data`` that may stand besides it, as :func:`aot.images.preprocessing` takes it."""
+
+    recipe: Recipe
+    data: Mapping[str, Any] | None
+
+
+def read(file: str | Path | Mapping[str, Any]) -> Configuration:
+    """What stands in a file (or in the same tables as a dict)."""
     if isinstance(file, Mapping):
-        return from_data({k: v for k, v in file.items() if k != "data"}, "the configuration")
+        return _read(file, "the configuration")
     try:
         tables = tomllib.loads(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
@@ -30,7 +40,14 @@ def read(file: str | Path | Mapping[str, Any]) -> Recipe:
                        "give the config.toml of a project that was compiled with --precision auto") from None
     except ValueError as error:
         raise AotError(f"{file} is not TOML: {error}", 'see https://toml.io; weights = "s4" is a line of it') from None
-    return from_data({k: v for k, v in tables.items() if k != "data"}, str(file))
+    return _read(tables, str(file))
+
+
+def _read(tables: Mapping[str, Any], where: str) -> Configuration:
+    data = {"data": tables["data"]} if "data" in tables else None
+    if data is not None:
+        preprocessing(data, where)
+    return Configuration(from_data({k: v for k, v in tables.items() if k != "data"}, where), data)
 
 
 def as_toml(recipe: Recipe, front: Front | None = None) -> str:

@@ -82,6 +82,18 @@ class Samples:
                        None if self.y is None else self.y[:count])
 
 
+def class_labels(samples: Samples, classes: int, what: str) -> Array | None:
+    """The labels, if y holds an integer for each sample and there are classes; an AotError if one names no class."""
+    y = samples.y
+    if y is None or y.ndim != 1 or y.dtype.kind not in "iu" or classes < 2:
+        return None
+    outside = np.flatnonzero((y < 0) | (y >= classes))
+    if outside.size:
+        raise AotError(f"{what}: y has the label {int(y[outside[0]])} in sample {int(outside[0])}, and the model has "
+                       f"{classes} outputs", f"expected labels from 0 to {classes - 1}", "y")
+    return y
+
+
 def load(data: DataLike, graph: Graph, what: str = "data", config: Config | None = None) -> Samples:
     """Samples for the graph's inputs.
 
@@ -127,6 +139,10 @@ def load(data: DataLike, graph: Graph, what: str = "data", config: Config | None
     for name, array in samples.arrays.items():
         for key in ("scale", "offset"):
             _broadcasts(factors[key], array, key, name, where)
+    if samples.scale is not None and not np.all(samples.scale):
+        place = "" if np.size(samples.scale) == 1 else " somewhere"
+        raise AotError(f"{where}: scale is 0{place}, which makes all samples the same there",
+                       "the float input is x * scale + offset; give the true scale, or leave it out", "scale")
     return samples
 
 
@@ -158,6 +174,8 @@ def _read(data: DataLike, where: str, wanted: set[str]) -> tuple[dict[str, Array
         raise AotError(f"{where} does not fit into memory", "give fewer samples") from None
     except Exception as error:  # whatever a damaged archive makes numpy, zipfile and zlib raise
         words = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "pickle" in words:  # numpy's words for all that is not its own
+            words = "it is no such file, or holds objects instead of numbers"
         raise AotError(f"{where} cannot be read as .npz: {words}",
                        "save plain arrays of numbers with numpy.savez") from error
 

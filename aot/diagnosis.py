@@ -16,7 +16,7 @@ import numpy as np
 from aot.batch import Batch, Stack, stack
 from aot.calibrate import METHODS
 from aot.compiler import Net, compile
-from aot.data import Config, DataLike, Samples, load
+from aot.data import Config, DataLike, Samples, class_labels, load
 from aot.errors import AotError
 from aot.given import has_grids, has_steps
 from aot.health import Answers, Channel, Diagnosis, Layer, Part, Recipe, Restored
@@ -51,7 +51,8 @@ def diagnose(net: Net, samples: Samples, calib: Samples, progress: Progress | No
     batch = Batch(net.float_graph, net.graph)
     judged = _spread(samples, JUDGED)
     truth = _outputs(batch, samples, judged, False)
-    labels = None if samples.y is None or samples.y.ndim != 1 or samples.y.dtype.kind not in "iu" else samples.y[judged]
+    found = class_labels(samples, net.graph.values[net.graph.outputs[0]].type.size, "the data")
+    labels = None if found is None else found[judged]
     answers = _answers(truth, _outputs(batch, samples, judged, True), labels)
     walked = _spread(samples, _affordable(net.float_graph))
     x = stack([samples.sample(int(i)) for i in walked])

@@ -22,6 +22,7 @@ from aot.ops.unary import Unary
 from aot.plan import Plan
 from aot.program import Place, Program, Step
 from aot.targets import OPTIMIZE_FLAGS, Target
+from aot.write import digests
 
 RUNTIME_VERSION = 1
 _C_TYPES = {"int8": "int8_t", "int16": "int16_t", "uint16": "uint16_t", "int32": "int32_t", "uint32": "uint32_t",
@@ -65,8 +66,11 @@ class Port:
 
 def emit(graph: Graph, program: Program, plan: Plan, target: Target, name: str, optimize: str,
          golden: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]], report: Mapping[str, Any],
-         ) -> dict[str, str]:
-    """All files of the generated project, by path. ``golden``: pairs of quantized inputs and outputs, by name."""
+         more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """All files of the generated project, by path. ``golden``: pairs of quantized inputs and outputs, by name.
+
+    ``more`` files go with them. The report lists all others.
+    """
     env = _environment()
     shared = {f.name: f for s in program.steps if (f := s.kernel.shared(s.site)) is not None}
     headers = sorted({target.isa.header, *(h for s in program.steps for h in s.kernel.includes(s.site))})
@@ -93,7 +97,8 @@ def emit(graph: Graph, program: Program, plan: Plan, target: Target, name: str, 
     runtime = resources("runtime_c")
     for header in ("aot_fixed.h", *headers):
         out[f"src/{header}"] = (runtime / header).read_text()
-    out["report.json"] = json.dumps(report, indent=2) + "\n"
+    out |= more or {}
+    out["report.json"] = json.dumps({**report, "files": digests(out)}, indent=2) + "\n"
     return dict(sorted(out.items()))
 
 

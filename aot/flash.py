@@ -159,7 +159,7 @@ def fitted(graph: Graph, isa: Isa, goal: str, budget: int) -> tuple[Graph, str]:
 def refusal(need: Flash, budget: int) -> AotError:
     """What is said when the budget is too small."""
     return AotError(f"the network needs {need.total} bytes of flash, {need.constants} for weights and tables and an "
-                    f"estimated {need.code} for code, the budget is {budget}",
+                    f"estimated {need.code} at most for code, the budget is {budget}",
                     "raise --flash, or use a smaller network")
 
 

@@ -60,11 +60,14 @@ class Picture:
     axis: int | None
 
 
-def preprocessing(source: str | Path | Mapping[str, Any] | None) -> Preprocessing:
-    """From a TOML file (its table ``[data]``, or all of it if there is none) or the same as a dict."""
+def preprocessing(source: str | Path | Mapping[str, Any] | None, what: str = "the data configuration") -> Preprocessing:
+    """From a TOML file (its table ``[data]``, or all of it if there is none) or the same as a dict.
+
+    ``what`` is what messages call a dict.
+    """
     if source is None:
         return Preprocessing()
-    where = "the data configuration" if isinstance(source, Mapping) else str(source)
+    where = what if isinstance(source, Mapping) else str(source)
     table = source if isinstance(source, Mapping) else _toml(Path(source))
     table = table.get("data", table)
     known = [f.name for f in fields(Preprocessing)]
@@ -225,6 +228,7 @@ def _pixels(file: Path, picture: Picture, options: Preprocessing) -> Array:
         raise
     except Exception as error:  # whatever damaged files make Pillow raise
         words = str(error).splitlines()[0] if str(error) else type(error).__name__
+        words = words.replace(f" {str(file)!r}", "").replace(f" {str(file.absolute())!r}", "")  # it was named already
         raise AotError(f"{file} cannot be read as an image: {words}", "remove it, or save it again",
                        str(file)) from error
     return np.ascontiguousarray(pixels[:, :, ::-1]) if picture.color == "bgr" else pixels

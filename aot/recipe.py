@@ -92,7 +92,7 @@ def from_data(data: Mapping[str, Any], where: str = "a recipe") -> Recipe:
         if words := [k for k in keys if not isinstance(table.get(k, ""), str)]:
             problems.append(Problem(f"{where}: {whose} has {words[0]} = {table[words[0]]!r}", "it takes a word"))
             return otherwise
-        if table.get("goal", GOALS[0]) not in GOALS:
+        if "goal" in keys and table.get("goal", GOALS[0]) not in GOALS:
             problems.append(Problem(f"{where}: {whose} has the goal {table['goal']!r}",
                                     f"choose from {', '.join(GOALS)}"))
         activations = table.get("activations", otherwise.activations)

@@ -250,6 +250,8 @@ def respond(batch: Batch, x: Mapping[str, Array]) -> Response:
         values = {**x, **batch.run(x)}
         spreads, centres, stuck = [], [], []
         for node in _first_layers(batch.graph):
+            if not np.any(batch.graph.values[node.inputs[1]].data):  # nothing of the data comes through it
+                continue
             sums = _sums(batch.graph, node, values[node.inputs[0]])
             deviation = sums.std(axis=0)
             alive = deviation > 1e-12

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aot.batch import Batch, stack
-from aot.data import Samples
+from aot.data import Samples, class_labels
 from aot.ir import Array, Graph, Node, Value
 from aot.judge import Judge
 from aot.numerics import dequantize
@@ -54,7 +54,7 @@ def court(prepared: Prepared, samples: Samples, learned: bool) -> Court:
     if len(free) < min(FEWEST_SAMPLES, len(samples)):
         free = np.arange(len(samples))
     chosen = np.unique(np.linspace(0, len(free) - 1, min(_affordable(graph), len(free))).round().astype(int))
-    labels = None if samples.y is None or samples.y.ndim != 1 or samples.y.dtype.kind not in "iu" else samples.y
+    labels = class_labels(samples, graph.values[graph.outputs[0]].type.size, "the data to judge by")
     return Court(prepared, samples, value, Judge(exact, classifies(graph, samples.y), labels, free[chosen]))
 
 

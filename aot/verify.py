@@ -10,7 +10,7 @@ import numpy as np
 
 from aot import host
 from aot.compiler import Net
-from aot.data import Samples
+from aot.data import Samples, class_labels
 from aot.errors import AotError
 from aot.given import has_grids
 from aot.interpret import walk_float, walk_quantized
@@ -69,8 +69,9 @@ def verify(net: Net, samples: Samples, progress: Callable[[int, int], None] | No
 
     The C must equal the twin in every byte of every output, and on the first samples of every layer.
     """
-    oracle = Oracle(net.model, exact=has_grids(net.float_graph))
     graph = net.graph
+    class_labels(samples, graph.values[graph.outputs[0]].type.size, "the evaluation data")
+    oracle = Oracle(net.model, exact=has_grids(net.float_graph))
     steps = host.step_runner(net.name, net.files, graph, net.program, net.plan)
     noise = _Noise()
     floats: dict[str, list[Array]] = {n: [] for n in graph.outputs}

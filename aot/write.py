@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -14,7 +16,9 @@ from aot.errors import AotError
 def write(files: Mapping[str, str | bytes], folder: Path, mark: str = "") -> None:
     """Write all files below the folder, which is made if needed. Other files in it are left alone.
 
-    ``mark``: a file by which a folder of ours is known; where it is missing, no other file is replaced.
+    ``mark``: a file by which a folder of ours is known; where it is missing, no other file is replaced. If it is JSON
+    that lists ``files`` with their SHA-256, as :func:`digests` makes it, those that are still the same and not written
+    again are removed: they belong to what was there before.
 
     Everything is written to a hidden folder first, and moved from there. If that fails, an AotError says why, and
     everything is as it was.
@@ -36,8 +40,11 @@ def write(files: Mapping[str, str | bytes], folder: Path, mark: str = "") -> Non
             if not folder.exists():
                 (made / "new").replace(folder)
             else:
+                outdated = _outdated(files, folder, mark)
                 for path in files:
                     _move(made / "new" / path, folder / path, made / "old" / path, undo)
+                for path in outdated:
+                    _move(None, folder / path, made / "old" / path, undo)
             undo.pop_all()
         shutil.rmtree(made, ignore_errors=True)
     except OSError as error:
@@ -53,6 +60,28 @@ def _refuse_strangers(files: Mapping[str, str | bytes], folder: Path) -> None:
                        "choose another output folder, or remove what is there")
 
 
+def digests(files: Mapping[str, str | bytes]) -> dict[str, str]:
+    """The SHA-256 of each file, by path."""
+    return {path: hashlib.sha256(text if isinstance(text, bytes) else text.encode()).hexdigest()
+            for path, text in sorted(files.items())}
+
+
+def _outdated(files: Mapping[str, str | bytes], folder: Path, mark: str) -> list[str]:
+    """What an earlier run wrote there, nobody has changed since, and is not written again."""
+    try:
+        listed = json.loads((folder / mark).read_bytes())["files"].items() if mark else ()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []  # of a version that kept no list, or no list of ours
+    found = []
+    for path, digest in listed:
+        target = folder / path
+        inside = ".." not in Path(path).parts and not Path(path).is_absolute()
+        if inside and path not in files and target.is_file() and not target.is_symlink() \
+                and hashlib.sha256(target.read_bytes()).hexdigest() == digest:
+            found.append(path)
+    return found
+
+
 def _make(folder: Path, undo: ExitStack) -> None:
     """Make a folder and those above it."""
     if not folder.is_dir():
@@ -61,8 +90,8 @@ def _make(folder: Path, undo: ExitStack) -> None:
         undo.callback(folder.rmdir)
 
 
-def _move(new: Path, target: Path, old: Path, undo: ExitStack) -> None:
-    """Move a file to where it belongs, and the one that was there out of the way."""
+def _move(new: Path | None, target: Path, old: Path, undo: ExitStack) -> None:
+    """Move a file to where it belongs, if there is one, and what was there out of the way."""
     _make(target.parent, undo)
     if target.is_dir() and not target.is_symlink():
         raise IsADirectoryError(0, f"{target} is a folder")
@@ -72,4 +101,5 @@ def _move(new: Path, target: Path, old: Path, undo: ExitStack) -> None:
         undo.callback(old.replace, target)
     else:
         undo.callback(target.unlink, missing_ok=True)
-    new.replace(target)
+    if new is not None:
+        new.replace(target)

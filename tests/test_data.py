@@ -82,7 +82,6 @@ def test_inputs_called_like_the_other_arrays() -> None:
     (np.int8, 0.5, -83 * 0.5, (-211 * 0.5, 44 * 0.5)),
     (np.uint8, 2.0, -255.0, None),  # zero lies between two bytes
     (np.uint8, 1.0, 3.0, None),  # or beyond them
-    (np.uint8, 0.0, 0.0, None),
     (np.uint8, [[0.5, 0.25, 0.5, 0.5]], 0.0, None),
     (np.int16, 0.5, 0.0, None),
     (np.float32, 0.5, 0.0, None)])
@@ -143,7 +142,7 @@ def test_arrays_that_do_not_fit(what: str, tmp_path: Path) -> None:
     assert words in refusal(arrays)
     np.savez(tmp_path / "d.npz", **arrays)
     found = refusal(tmp_path / "d.npz")
-    assert words in found or (what == "objects" and "Object arrays" in found)
+    assert words in found or (what == "objects" and "holds objects" in found)
 
 
 def test_several_inputs() -> None:
@@ -190,7 +189,7 @@ def npy(header: str, content: bytes = b"") -> bytes:
     (archive(x=npy(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({1 << 50}, 4)}}\n")), ""),
     (archive(x=npy(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({1 << 62}, 4)}}\n")), ""),
     (archive(x=npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-5, 4)}\n", bytes(80))), ""),
-    (archive(x=npy("{'descr': '|O', 'fortran_order': False, 'shape': (5, 4)}\n", bytes(80))), "Object arrays"),
+    (archive(x=npy("{'descr': '|O', 'fortran_order': False, 'shape': (5, 4)}\n", bytes(80))), "holds objects"),
     (archive(x=npy("{'descr': 'zzz', 'fortran_order': False, 'shape': (5, 4)}\n", bytes(80))), "cannot be read"),
     (archive(x=npy("(" * 200)), "cannot be read"),
     (npy(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({1 << 50}, 4)}}\n"), ""),

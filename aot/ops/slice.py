@@ -1,10 +1,9 @@
-"""A regular part of a tensor: Slice, Split, and Gather of constant positions that step evenly."""
+"""A regular part of a tensor: Slice, Split, and Gather of constant positions, which is one such part or a few."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -13,8 +12,12 @@ from aot.builder import Builder
 from aot.errors import AotError
 from aot.ir import Array, TensorType
 from aot.ops.base import Case, OnnxNode, Op, Shape, Site
+from aot.ops.concat import Concat
 from aot.ops.reshape import Reshape
 from aot.ops.strided import collapse, row_major
+
+#: Evenly spaced runs of positions that Gather may have.
+MOST_RUNS = 64
 
 
 @dataclass(frozen=True)
@@ -130,8 +133,25 @@ def _gather(node: OnnxNode, b: Builder) -> str:
     indices = node.const(b, 1, "indices")
     assert indices is not None
     wanted = [int(i) + (shape[axis] if i < 0 else 0) for i in indices.reshape(-1)]
-    step = wanted[1] - wanted[0] if len(wanted) > 1 else 1
-    if step == 0 or any(c - a != step for a, c in pairwise(wanted)):
-        raise AotError("Gather of positions that do not step evenly is not supported")
-    out = b.add(Slice.along(shape, axis, wanted[0], len(wanted), step), [x], node.outputs[0] + ".slice")
+    runs = _runs(wanted)
+    if len(runs) > MOST_RUNS:
+        raise AotError(f"Gather of {len(wanted)} positions in no order: they are {len(runs)} evenly spaced runs",
+                       f"at most {MOST_RUNS} runs are supported, each of which is a slice")
+    parts = [b.add(Slice.along(shape, axis, *run), [x], f"{node.outputs[0]}.slice{i if len(runs) > 1 else ''}")
+             for i, run in enumerate(runs)]
+    out = parts[0] if len(parts) == 1 else b.add(Concat(axis), parts, f"{node.outputs[0]}.joined")
     return b.add(Reshape((*shape[:axis], *indices.shape, *shape[axis + 1:])), [out], node.outputs[0])
+
+
+def _runs(positions: Sequence[int]) -> list[tuple[int, int, int]]:
+    """The positions as runs: first, number, and step; each as long as it can be."""
+    runs: list[tuple[int, int, int]] = []
+    for at in positions:
+        if runs:
+            first, count, step = runs[-1]
+            gap = at - (first + (count - 1) * step)
+            if gap and (count == 1 or gap == step):
+                runs[-1] = (first, count + 1, gap)
+                continue
+        runs.append((at, 1, 1))
+    return runs
