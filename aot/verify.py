@@ -151,10 +151,10 @@ class _Noise:
 
 
 def _metric(y: Array | None, reference: Array, answer: Array) -> tuple[str | None, float | None, float | None]:
-    """top1 for integer labels, mse for a target array of the output's size."""
+    """top1 for integer labels of several outputs, mse for a target array of the output's size."""
     if y is None:
         return None, None, None
-    if y.ndim == 1 and y.dtype.kind in "iu":
+    if y.ndim == 1 and y.dtype.kind in "iu" and reference[0].size > 1:
         def top1(out: Array) -> float:
             return float((out.reshape(len(out), -1).argmax(axis=1) == y).mean())
         return "top1", top1(reference), top1(answer)

@@ -110,6 +110,15 @@ def test_labels_beyond_the_outputs(labels: list[int], fits: bool) -> None:
         verify(net, samples)
 
 
+def test_whole_numbers_of_a_single_output_are_targets() -> None:
+    """They were compared with the place of the largest output, of which there is one."""
+    mean = helper.make_node("ReduceMean", ["x"], ["y"], axes=[1], keepdims=1)
+    proto = model([mean], {"x": [1, 6]}, {"y": [1, 1]}, opset=13)
+    net = aot.compile(proto, data=draws(proto, 40))
+    found = verify(net, load({**draws(proto, 4), "y": np.array([3, 1, 0, 2])}, net.float_graph))
+    assert found.metric == "mse" and found.float_ is not None and found.float_ > 1
+
+
 @pytest.mark.parametrize("content", [b"1 2 3\n", b"\x00\x01junk" * 40, None])
 def test_files_without_numbers(content: bytes | None, tmp_path: Path) -> None:
     file = tmp_path / "d.npz"
