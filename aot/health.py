@@ -185,8 +185,8 @@ class Diagnosis:
             r = self.recipe.answers
             better = f"top-1 {_percent(r.top1)}, " if r.top1 is not None else ""
             better += f"{_percent(r.agreement)} of answers agree, " if r.agreement is not None else ""
-            lines.append(f"recipe: {self.recipe.words} ({self.recipe.why}): {better}mean absolute error {r.error:.4g}, "
-                         f"the smallest of {len(self.tried)} choices that were tried")
+            lines.append(f"recipe: {self.recipe.words} ({self.recipe.why})")
+            lines.append(f"  {better}mean absolute error {r.error:.4g}, the smallest of {len(self.tried)} tried")
         elif self.healthy:
             lines.append("nothing is wrong: the quantized network answers like the float one")
         else:
