@@ -30,6 +30,8 @@ MARGIN: dict[str, float] = {goal: share for part in _FITTED for goal, share in p
 #: What an operator's own kernel costs where it has not been measured.
 PLAIN: Work = {"layer": 30, "macs": 8, "outputs": 12, "places": 8}
 PLAIN_CODE = (0, 250, 0)
+#: A residual added to an output's sum, as it is and cut off at 0, where that has not been measured.
+RESIDUAL: Work = {"residual": 4, "rectified": 7}
 
 
 #: Goals whose code is most alike, that of a goal itself first.
@@ -51,7 +53,7 @@ def estimate(kernel: str, isa: str, goal: str, work: Work) -> float:
     """Instructions which the work takes on an instruction set, where the kernel favours a goal."""
     plain = f"{kernel}@{priced_as(isa)}, {goal}"
     prices = INSTRUCTIONS.get(measured(kernel)) or INSTRUCTIONS.get(plain) or PLAIN
-    return sum(prices[kind] * count for kind, count in work.items() if count)
+    return sum((prices.get(kind) or RESIDUAL[kind]) * count for kind, count in work.items() if count)
 
 
 def code(kernel: str, isa: str, goal: str) -> tuple[int, int, int]:

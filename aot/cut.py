@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from aot.ir import Graph, Node, Quant, TensorType, Value
 from aot.ops.add import Add
-from aot.ops.base import Accumulation, Rows, Strip
+from aot.ops.base import RESIDUAL, Accumulation, Rows, Strip
 from aot.ops.concat import Concat
 from aot.ops.slice import Slice
 from aot.program import Using
@@ -153,7 +153,7 @@ def _distance(name: str, final: Node, graph: Graph, needs: list[Mapping[str, Row
     ends = [need[final.output][1] * row_out for need in needs]
     distances = [end - min(n[name][0] for n in needs[k + 1:]) * row_in for k, end in enumerate(ends[:-1])]
     if name in final.inputs:  # read while the output is written
-        residual = final.op.linear and final.inputs[3:] == (name,) and name != final.inputs[0]
+        residual = final.op.linear and final.inputs[RESIDUAL:] == (name,) and name != final.inputs[0]
         if source.shape != output.shape or not (residual or isinstance(final.op, Add)):
             return None
         distances.append(0)

@@ -196,7 +196,7 @@ def _layer(env: jinja2.Environment, step: Step, program: Program, name: str, tar
     return env.get_template(f"{kernel.template(step.site)}.c.j2").render(
         title="\n".join([*lines, " */"]), function=step.function, d=dims, dims=_enum(dims), isa=target.isa,
         c={n.removeprefix(own): f"{name}_{s}" for n, s in program.symbols.items() if n.startswith(own)},
-        operands=operands, adds=node.op.linear and 3 in operands,
+        operands=operands, adds=step.site.residual is not None,
         in_type=c_type(step.site.inputs[operands[0]]), out_type=c_type(output),
         clamp=_CLAMPS.get(output.type.format, ""), **_products(step.site), lowest=low, highest=high,
         expression=step.site.node.op.expression() if isinstance(step.site.node.op, Unary) else "",

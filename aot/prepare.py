@@ -33,7 +33,7 @@ class Prepared:
     @cached_property
     def layers(self) -> Graph:
         """The graph with those sums as one layer with a convolution that are so in 8 bits."""
-        return fused(self.graph, Recipe())
+        return fused(self.graph, Recipe())[0]
 
     def ranges(self, recipe: Recipe) -> Calibration:
         """The range of each value in the format which the recipe gives it."""

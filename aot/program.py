@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -177,17 +177,18 @@ def lower(graph: Graph, isa: Isa, goal: str = "balanced", using: tuple[Using, ..
         written = max((i for i, s in enumerate(steps) if s.output == Place("arena", after.name, s.output.offset)),
                       default=-1)
         if before.last <= written and places[use.input].offset == places[use.output].offset == 0:
-            distance = max(use.distance, *(_behind(s, before.name) for s in steps if s.output.name == after.name))
+            behind = [n for s in steps if s.output.name == after.name for n in _behind(s, before.name)]
+            distance = max([use.distance, *behind])
             sharings.append(Sharing(before.name, after.name, distance, exact=False, progressive=True))
     return Program(graph, tuple(steps), tuple(buffers), tuple(sharings))
 
 
-def _behind(step: Step, name: str) -> int:
-    """How many bytes behind the output a residual must start, of which the memory is taken over as it is read."""
-    read = zip(step.kernel.operands(step.site), step.operands, strict=True)
-    if not step.site.node.op.linear or not any(k == 3 and place.name == name for k, place in read):
-        return -2**31
-    return step.kernel.pixels_at_once(step.site) * step.site.output.type.shape[-1]
+def _behind(step: Step, name: str) -> Iterator[int]:
+    """How many bytes behind the output a residual in that buffer must start, if there is one, so that the output can
+    take over its memory while it is read."""
+    for k, place in zip(step.kernel.operands(step.site), step.operands, strict=True):
+        if step.site.residual is step.site.inputs[k] and place.name == name:
+            yield step.kernel.pixels_at_once(step.site) * step.site.output.type.shape[-1]
 
 
 def sameness(where: Site) -> object:

@@ -14,10 +14,9 @@ from aot.numerics import LIMITS, span
 from aot.observe import Comparison
 from aot.ops.base import Moments, Op, WeightForm, affine, quantize_activation
 from aot.ops.concat import Concat
-from aot.ops.conv2d import Conv2d
 from aot.ops.quantize import Quantize
 from aot.reach import narrowed, reaches, widened
-from aot.recipe import Formats, Recipe
+from aot.recipe import Recipe
 from aot.scores import scores, scores_range
 from aot.sums import fused
 
@@ -42,9 +41,7 @@ def quantize(graph: Graph, calibration: Calibration, weights: str = WEIGHTS[0],
     if unknown := sorted(set(recipe.layers) - {n.output for n in graph.nodes} - set(graph.inputs)):
         raise AotError(f"the recipe names {', '.join(map(repr, unknown))}, which the network does not have",
                        "layers go by the names of their outputs, as `aot verify` lists them")
-    graph = fused(graph, recipe, given)
-    eight = {n.output: Formats() for n in graph.nodes if isinstance(n.op, Conv2d) and n.op.residual}
-    recipe = replace(recipe, layers={**recipe.layers, **eight})
+    graph, recipe = fused(graph, recipe, given)
     fitted, error = _quantized(graph, calibration, weights, samples, recipe, given, True, trial)
     if error is None:
         return fitted

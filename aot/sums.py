@@ -15,10 +15,8 @@ from aot.ir import Graph, Node, prune
 from aot.ops.add import Add
 from aot.ops.base import NO_CLAMP, Clamp
 from aot.ops.conv2d import Conv2d
-from aot.recipe import Formats, Recipe
+from aot.recipe import Recipe
 
-#: The formats in which there are kernels for it.
-FORMATS = Formats("s8", "s8")
 #: What may happen to products before the sum: nothing, or ReLU.
 RELU: Clamp = (0.0, None)
 
@@ -75,11 +73,15 @@ def fuse(graph: Graph, totals: Collection[str]) -> Graph:
     return prune(replace(graph, nodes=tuple(nodes)))
 
 
-def fused(graph: Graph, recipe: Recipe, given: Collection[str] = ()) -> Graph:
-    """The graph with those sums as one layer whose formats allow it; not where the products have a given scale."""
-    names = {s.total for s in sums(graph).values() if recipe.of(s.products) == FORMATS
-             and recipe.of(s.total).activations == FORMATS.activations and s.products not in given}
-    return fuse(graph, names)
+def fused(graph: Graph, recipe: Recipe, given: Collection[str] = ()) -> tuple[Graph, Recipe]:
+    """The graph with those sums as one layer whose formats allow it, and the recipe in which these layers have the
+    formats of their convolutions; not where the products have a given scale."""
+    found = {s.total: recipe.of(s.products) for s in sums(graph).values()
+             if s.products not in given and recipe.of(s.products).activations == recipe.of(s.total).activations}
+    after = fuse(graph, found)
+    joined = {n.output: found[n.output] for n in after.nodes if n.output in found
+              and n.op.computes(found[n.output].activations, found[n.output].weights)}
+    return fuse(graph, joined), replace(recipe, layers={**recipe.layers, **joined})
 
 
 def fused_as(graph: Graph, quantized: Graph) -> Graph:

@@ -31,7 +31,7 @@ from aot.compiler import Net
 from aot.emit import emit
 from aot.kernels import KERNELS, candidates, choose
 from aot.kernels.base import Kernel, SpecialKernel
-from aot.ops.base import Site
+from aot.ops.base import Site, with_residual
 from aot.plan import plan
 from aot.program import Program, Step, lower, sameness
 from aot.recipe import Formats, Recipe
@@ -137,7 +137,7 @@ def _program(net: Net, target: str, goal: str, pick: Callable[[Site], Kernel]) -
     job = emulate.Job(net.name, files, net.graph, tuple(s.function for s in program.steps), (net.golden[0][0],))
     ran = emulate.emulate([job], processor, goal)
     layers = [{"kernel": s.kernel.priced(s.site), "isa": processor.isa.name, "model": net.name, "goal": goal,
-               "work": dict(s.kernel.work(s.site)), "saved": _saved(s), "instructions": count}
+               "work": dict(_work(s)), "saved": _saved(s), "instructions": count}
               for s, count in zip(program.steps, ran.samples[0][0].layers, strict=True) if _counts(s.kernel)]
     return {"pick": pick.__name__.strip("_"), "model": net.name, "target": target, "isa": processor.isa.name,
             "goal": goal, "code": ran.code,
@@ -149,10 +149,14 @@ def _counts(kernel: Kernel) -> bool:
     return not isinstance(kernel, SpecialKernel) or type(kernel).instructions is SpecialKernel.instructions
 
 
+def _work(step: Step) -> costs.Work:
+    return with_residual(step.kernel.work(step.site), step.site)
+
+
 def _saved(step: Step) -> float:
     """Instructions which a kernel's estimate is below the price of its work: what its own kind of code saves."""
     site = step.site
-    return costs.estimate(step.kernel.priced(site), site.isa.name, site.goal, step.kernel.work(site)) \
+    return costs.estimate(step.kernel.priced(site), site.isa.name, site.goal, _work(step)) \
         - step.kernel.instructions(site)
 
 
@@ -183,9 +187,10 @@ def fit(layers: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
         groups[key(layer)].append(layer)
     prices = {name: dict(row) for name, row in costs.INSTRUCTIONS.items() if name in SPECIAL}
     for name, group in groups.items():
-        old = costs.INSTRUCTIONS.get(name) or {
-            kind: costs.PLAIN[kind] for kind in dict.fromkeys(k for x in group for k, n in x["work"].items() if n)}
-        prices[name] = least_squares(old, group)
+        done = dict.fromkeys(k for x in group for k, n in x["work"].items() if n)
+        old = costs.INSTRUCTIONS.get(name) or {kind: costs.PLAIN[kind] for kind in done if kind not in costs.RESIDUAL}
+        added = {kind: price for kind, price in costs.RESIDUAL.items() if kind in done}
+        prices[name] = least_squares({**added, **old}, group)
     return dict(sorted(prices.items()))
 
 

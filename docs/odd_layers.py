@@ -16,6 +16,8 @@ DEPTHWISE = (((5, 5), 1, 1), ((5, 5), 2, 1), ((7, 7), 1, 1), ((7, 7), 2, 1), ((3
 #: Kernel, stride, dilation, input and output channels, groups of convolutions.
 CONVOLUTIONS = (((5, 5), 1, 1, 3, 5, 1), ((7, 3), 2, 1, 5, 7, 1), ((3, 3), 1, 2, 16, 17, 1), ((1, 1), 1, 1, 24, 33, 3),
                 ((3, 3), 1, 1, 1, 8, 1), ((1, 5), 1, 1, 20, 24, 1), ((2, 2), 2, 1, 8, 3, 1), ((3, 3), 1, 1, 12, 24, 2))
+#: Kernel, input and output channels, groups of convolutions with a sum behind them.
+SUMS = (((1, 1), 16, 16, 1), ((1, 1), 5, 7, 1), ((3, 3), 16, 16, 1), ((3, 3), 8, 17, 1), ((1, 1), 24, 33, 3))
 #: Kernel and stride of poolings.
 POOLS = (((3, 3), 1), ((3, 3), 2), ((5, 2), 2), ((2, 2), 2))
 HEIGHT, WIDTH = 24, 20
@@ -38,9 +40,13 @@ def odd_layers() -> onnx.ModelProto:
     made = _Model()
     for kernel, stride, dilation in DEPTHWISE:
         for channels, filters in ((9, 1), (4, 2)):
-            made.conv(kernel, stride, dilation, channels, channels * filters, channels)
+            made.ends(made.conv(kernel, stride, dilation, channels, channels * filters, channels))
     for kernel, stride, dilation, inputs, outputs, groups in CONVOLUTIONS:
-        made.conv(kernel, stride, dilation, inputs, outputs, groups)
+        made.ends(made.conv(kernel, stride, dilation, inputs, outputs, groups))
+    for kernel, inputs, outputs, groups in SUMS:
+        made.node("Add", [made.conv(kernel, 1, 1, inputs, outputs, groups), made.input(outputs)])
+        cut_off = made.inner("Relu", [made.conv(kernel, 1, 1, inputs, outputs, groups)])
+        made.node("Add", [cut_off, made.input(outputs)])
     for kernel, stride in POOLS:
         for channels in (9, 16):
             for op in ("MaxPool", "AveragePool"):
@@ -72,18 +78,27 @@ class _Model:
 
     def node(self, op: str, inputs: Sequence[str], **attributes: Any) -> None:
         """A layer whose output is one of the network."""
-        name = f"y{len(self._outputs)}"
-        self._nodes.append(helper.make_node(op, list(inputs), [name], name=f"{op}_{len(self._nodes)}", **attributes))
-        self._outputs.append(name)
+        self.ends(self.inner(op, inputs, **attributes))
 
-    def conv(self, kernel: tuple[int, int], stride: int, dilation: int, inputs: int, outputs: int, groups: int) -> None:
-        """A convolution with as much padding as keeps the size, but for the stride."""
+    def inner(self, op: str, inputs: Sequence[str], **attributes: Any) -> str:
+        """A node within a layer; answers its output."""
+        name = f"y{len(self._nodes)}"
+        self._nodes.append(helper.make_node(op, list(inputs), [name], name=f"{op}_{len(self._nodes)}", **attributes))
+        return name
+
+    def conv(self, kernel: tuple[int, int], stride: int, dilation: int, inputs: int, outputs: int, groups: int) -> str:
+        """A convolution with as much padding as keeps the size, but for the stride; answers its output."""
         pads = [(k - 1) * dilation for k in kernel]
         before = [p // 2 for p in pads]
         weights = self._rng.normal(size=(outputs, inputs // groups, *kernel))
-        self.node("Conv", [self.input(inputs), self._constant(weights), self._constant(self._rng.normal(size=outputs))],
-                  kernel_shape=kernel, strides=[stride] * 2, dilations=[dilation] * 2, group=groups,
-                  pads=[*before, *(p - b for p, b in zip(pads, before, strict=True))])
+        return self.inner("Conv", [self.input(inputs), self._constant(weights),
+                                   self._constant(self._rng.normal(size=outputs))],
+                          kernel_shape=kernel, strides=[stride] * 2, dilations=[dilation] * 2, group=groups,
+                          pads=[*before, *(p - b for p, b in zip(pads, before, strict=True))])
+
+    def ends(self, output: str) -> None:
+        """The output of a node is one of the network."""
+        self._outputs.append(output)
 
     def _constant(self, data: np.ndarray[Any, np.dtype[np.float64]]) -> str:
         name = f"w{len(self._constants)}"

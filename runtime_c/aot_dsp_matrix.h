@@ -26,9 +26,14 @@ typedef struct {
     int32_t offset;  /* 256 times the zero point of the output, plus one half */
     int32_t blocks;  /* blocks of four elements in a sum */
     int32_t pairs;   /* pairs of output channels */
-    const int8_t *residual; /* what is added to the sums: for the place of the first output, in the same order */
-    int32_t residual_zero;  /* its zero point, if sums below 0 are cut off before; if not, the biases know it */
 } aot_matrix;
+
+/* The same where a residual is added to the sums. */
+typedef struct {
+    aot_matrix layer;
+    const int8_t *residual; /* for the place of the first output, in the same order */
+    int32_t residual_zero;  /* its zero point, if sums below 0 are cut off before; if not, the biases know it */
+} aot_matrix_sum;
 
 /* The zero point as it is added before a sum is divided by 256. */
 #define AOT_MATRIX_OFFSET(zero) (256 * (zero) + 128)
@@ -42,8 +47,6 @@ AOT_INLINE aot_matrix aot_matrix_layer(int32_t left, int32_t out_c, int32_t zero
     layer.offset = AOT_MATRIX_OFFSET(zero);
     layer.blocks = blocks;
     layer.pairs = 0;
-    layer.residual = NULL;
-    layer.residual_zero = 0;
     return layer;
 }
 
@@ -213,9 +216,9 @@ AOT_INLINE void aot_matrix_again(uint32_t *tile, int32_t from, int32_t to)
 
 /*
  * What is added to six sums, r8-r10 and r11 r12 lr, before they are multiplied; the stream has both channels' factors
- * times 256 in front of the multipliers.
+ * times 256 in front of the multipliers. The residual and its zero point are at 32 and 36 on the stack.
  */
-#define AOT_MATRIX_NOTHING ""
+#define AOT_MATRIX_RESIDUAL_START "ldrd r4, r5, [r3, #20]\n strd r4, r5, [sp, #32]\n"
 #define AOT_MATRIX_RESIDUAL_SUM(sum, place, factor, zero)                                                       \
     "ldrsb r5, " place "\n" zero "mla " sum ", r5, " factor ", " sum "\n"
 #define AOT_MATRIX_RESIDUAL_SUMS(zero)                                                                          \
@@ -232,10 +235,10 @@ AOT_INLINE void aot_matrix_again(uint32_t *tile, int32_t from, int32_t to)
     AOT_MATRIX_RELU("r11") AOT_MATRIX_RELU("r12") AOT_MATRIX_RELU("lr")                                         \
     "ldr r7, [sp, #36]\n" AOT_MATRIX_RESIDUAL_SUMS("sub r5, r5, r7\n")
 
-#define AOT_MATRIX_PAIRS_ASSEMBLY(residual)                                                                     \
+#define AOT_MATRIX_PAIRS_ASSEMBLY(frame, start, residual)                                                       \
         ".syntax unified\n"                                                                                     \
         "push {r4-r11, lr}\n"                                                                                   \
-        "sub sp, sp, #40\n"                                                                                     \
+        "sub sp, sp, #" frame "\n"                                                                              \
         "ldmia r3, {r4-r8}\n"           /* pixel1, pixel2, offset, blocks, pairs */                             \
         "stmia sp, {r4-r6}\n"           /* 0 pixel1, 4 pixel2, 8 offset */                                      \
         "strd r2, r1, [sp, #12]\n"      /* 12 output, 16 tile */                                                \
@@ -244,7 +247,7 @@ AOT_INLINE void aot_matrix_again(uint32_t *tile, int32_t from, int32_t to)
         "rsb r5, r7, r4, lsl #" AOT_MATRIX_UNROLL_SHIFT "\n" /* as many blocks are skipped in the first turn, of 62 bytes each */\
         "movs r6, #62\n mul r5, r5, r6\n adr.w r6, 2f\n add r5, r5, r6\n orr r5, r5, #1\n"                      \
         "strd r5, r8, [sp, #24]\n"      /* 24 where the first turn starts, 28 pairs */                          \
-        "ldrd r4, r5, [r3, #20]\n strd r4, r5, [sp, #32]\n" /* 32 residual, 36 its zero point */                \
+        start                                                                                                   \
         "1:\n"                                                                                                  \
         "ldmia r0!, {r8, r11}\n"                                                                                \
         "mov r9, r8\n mov r10, r8\n mov r12, r11\n mov lr, r11\n"                                               \
@@ -264,28 +267,28 @@ AOT_INLINE void aot_matrix_again(uint32_t *tile, int32_t from, int32_t to)
         "adds r6, r6, #1\n str r6, [sp, #12]\n"                                                                 \
         "ldr r1, [sp, #28]\n subs r1, r1, #1\n str r1, [sp, #28]\n"                                             \
         "bne 1b\n"                                                                                              \
-        "add sp, sp, #40\n"                                                                                     \
+        "add sp, sp, #" frame "\n"                                                                              \
         "pop {r4-r11, pc}\n"
 
 /* Three pixels times pairs of output channels, requantized and saturated to int8. */
 AOT_ASSEMBLY static void aot_matrix_pairs(const uint32_t *stream AOT_UNUSED, const uint32_t *tile AOT_UNUSED,
                                           int8_t *output AOT_UNUSED, const aot_matrix *layer AOT_UNUSED)
 {
-    __asm__(AOT_MATRIX_PAIRS_ASSEMBLY(AOT_MATRIX_NOTHING));
+    __asm__(AOT_MATRIX_PAIRS_ASSEMBLY("32", "", ""));
 }
 
 /* The same with a residual added. */
 AOT_ASSEMBLY static void aot_matrix_pairs_add(const uint32_t *stream AOT_UNUSED, const uint32_t *tile AOT_UNUSED,
-                                              int8_t *output AOT_UNUSED, const aot_matrix *layer AOT_UNUSED)
+                                              int8_t *output AOT_UNUSED, const aot_matrix_sum *sum AOT_UNUSED)
 {
-    __asm__(AOT_MATRIX_PAIRS_ASSEMBLY(AOT_MATRIX_RESIDUAL));
+    __asm__(AOT_MATRIX_PAIRS_ASSEMBLY("40", AOT_MATRIX_RESIDUAL_START, AOT_MATRIX_RESIDUAL));
 }
 
 /* The same with ReLU before that. */
 AOT_ASSEMBLY static void aot_matrix_pairs_relu_add(const uint32_t *stream AOT_UNUSED, const uint32_t *tile AOT_UNUSED,
-                                                   int8_t *output AOT_UNUSED, const aot_matrix *layer AOT_UNUSED)
+                                                   int8_t *output AOT_UNUSED, const aot_matrix_sum *sum AOT_UNUSED)
 {
-    __asm__(AOT_MATRIX_PAIRS_ASSEMBLY(AOT_MATRIX_RESIDUAL_BEHIND_RELU));
+    __asm__(AOT_MATRIX_PAIRS_ASSEMBLY("40", AOT_MATRIX_RESIDUAL_START, AOT_MATRIX_RESIDUAL_BEHIND_RELU));
 }
 
 #else
@@ -304,29 +307,28 @@ AOT_INLINE int8_t aot_matrix_output(uint32_t sum, uint32_t multiplier, int32_t o
     return aot_clamp((offset + (int32_t)(product >> 32)) >> 8, -128, 127);
 }
 
-/* Three pixels times pairs of output channels, requantized and saturated to int8. */
+/* Three pixels times pairs of output channels, requantized and saturated to int8; a residual stands in `sum`. */
 AOT_INLINE void aot_matrix_pairs_c(const uint32_t *stream, const uint32_t *tile, int8_t *output,
-                                   const aot_matrix *layer, enum aot_sum what)
+                                   const aot_matrix *layer, const aot_matrix_sum *sum, enum aot_sum what)
 {
     const int32_t place[AOT_MATRIX_PIXELS] = { 0, layer->pixel1, layer->pixel2 };
-    const int8_t *residual = layer->residual;
     for (int32_t pair = 0; pair < layer->pairs; ++pair) {
         const uint32_t *const behind = stream + 2 + 2 * layer->blocks;
         int8_t results[2][AOT_MATRIX_PIXELS]; /* the residual may be where the output goes */
         for (int32_t c = 0; c < 2; ++c) {
             const uint32_t multiplier = behind[what == AOT_SUM_ALONE ? c : 2 + c];
             for (int32_t p = 0; p < AOT_MATRIX_PIXELS; ++p) {
-                uint32_t sum = stream[c];
+                uint32_t products = stream[c];
                 for (int32_t i = 0; i < layer->blocks; ++i) {
-                    sum = aot_matrix_block(stream[2 + 2 * i + c], tile[6 * i + p], tile[6 * i + 3 + p], sum);
+                    products = aot_matrix_block(stream[2 + 2 * i + c], tile[6 * i + p], tile[6 * i + 3 + p], products);
                 }
                 if (what == AOT_SUM_RELU_ADD) {
-                    sum = (uint32_t)aot_max((int32_t)sum, 0);
+                    products = (uint32_t)aot_max((int32_t)products, 0);
                 }
                 if (what != AOT_SUM_ALONE) {
-                    sum += behind[c] * (uint32_t)(residual[c + place[p]] - layer->residual_zero);
+                    products += behind[c] * (uint32_t)(sum->residual[2 * pair + c + place[p]] - sum->residual_zero);
                 }
-                results[c][p] = aot_matrix_output(sum, multiplier, layer->offset);
+                results[c][p] = aot_matrix_output(products, multiplier, layer->offset);
             }
         }
         for (int32_t p = 0; p < AOT_MATRIX_PIXELS; ++p) {
@@ -335,29 +337,26 @@ AOT_INLINE void aot_matrix_pairs_c(const uint32_t *stream, const uint32_t *tile,
         }
         stream = behind + (what == AOT_SUM_ALONE ? 2 : 4);
         output += 2;
-        if (what != AOT_SUM_ALONE) {
-            residual += 2;
-        }
     }
 }
 
 AOT_INLINE void aot_matrix_pairs(const uint32_t *stream, const uint32_t *tile, int8_t *output, const aot_matrix *layer)
 {
-    aot_matrix_pairs_c(stream, tile, output, layer, AOT_SUM_ALONE);
+    aot_matrix_pairs_c(stream, tile, output, layer, NULL, AOT_SUM_ALONE);
 }
 
 /* The same with a residual added; the stream has both channels' factors, times 256, in front of the multipliers. */
 AOT_INLINE void aot_matrix_pairs_add(const uint32_t *stream, const uint32_t *tile, int8_t *output,
-                                     const aot_matrix *layer)
+                                     const aot_matrix_sum *sum)
 {
-    aot_matrix_pairs_c(stream, tile, output, layer, AOT_SUM_ADD);
+    aot_matrix_pairs_c(stream, tile, output, &sum->layer, sum, AOT_SUM_ADD);
 }
 
 /* The same with ReLU before that. */
 AOT_INLINE void aot_matrix_pairs_relu_add(const uint32_t *stream, const uint32_t *tile, int8_t *output,
-                                          const aot_matrix *layer)
+                                          const aot_matrix_sum *sum)
 {
-    aot_matrix_pairs_c(stream, tile, output, layer, AOT_SUM_RELU_ADD);
+    aot_matrix_pairs_c(stream, tile, output, &sum->layer, sum, AOT_SUM_RELU_ADD);
 }
 
 #endif
@@ -376,34 +375,31 @@ AOT_INLINE void aot_matrix_channels(const uint32_t *stream, const uint32_t *tile
     aot_matrix_pairs(stream, tile, output, &layer);
 }
 
-/* The same with a residual added to the sums. */
-AOT_INLINE void aot_matrix_channels_add(const uint32_t *stream, const uint32_t *tile, int8_t *output, aot_matrix layer,
-                                        int32_t channels)
+AOT_INLINE void aot_matrix_pairs_sum(const uint32_t *stream, const uint32_t *tile, int8_t *output,
+                                     const aot_matrix_sum *sum, enum aot_sum what)
 {
-    if (channels % 2 != 0) {
-        layer.pairs = 1;
-        aot_matrix_pairs_add(stream, tile, output, &layer);
-        stream += 6 + 2 * layer.blocks;
-        output += 1;
-        layer.residual += 1;
+    if (what == AOT_SUM_ADD) {
+        aot_matrix_pairs_add(stream, tile, output, sum);
+    } else {
+        aot_matrix_pairs_relu_add(stream, tile, output, sum);
     }
-    layer.pairs = channels / 2;
-    aot_matrix_pairs_add(stream, tile, output, &layer);
 }
 
-/* The same with ReLU before that. */
-AOT_INLINE void aot_matrix_channels_relu_add(const uint32_t *stream, const uint32_t *tile, int8_t *output,
-                                             aot_matrix layer, int32_t channels)
+/* The same with a residual added to the sums. */
+AOT_INLINE void aot_matrix_channels_add(const uint32_t *stream, const uint32_t *tile, int8_t *output, aot_matrix layer,
+                                        int32_t channels, const int8_t *residual, int32_t residual_zero,
+                                        enum aot_sum what)
 {
+    aot_matrix_sum sum = { layer, residual, residual_zero };
     if (channels % 2 != 0) {
-        layer.pairs = 1;
-        aot_matrix_pairs_relu_add(stream, tile, output, &layer);
+        sum.layer.pairs = 1;
+        aot_matrix_pairs_sum(stream, tile, output, &sum, what);
         stream += 6 + 2 * layer.blocks;
         output += 1;
-        layer.residual += 1;
+        sum.residual += 1;
     }
-    layer.pairs = channels / 2;
-    aot_matrix_pairs_relu_add(stream, tile, output, &layer);
+    sum.layer.pairs = channels / 2;
+    aot_matrix_pairs_sum(stream, tile, output, &sum, what);
 }
 
 /* The fused activation of one or three pixels, for the few layers whose limits are not those of int8. */

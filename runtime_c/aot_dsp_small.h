@@ -47,34 +47,37 @@ AOT_FUNCTION void aot_small_windows(const aot_small_layer *s, const int8_t *inpu
 }
 
 /* Convolution: three output pixels at a time; `tile` has room for them and, behind, for a pixel's inputs as bytes. */
-AOT_FUNCTION void aot_small_conv2d(const aot_small_layer *s, const int8_t *input, int8_t *output, uint32_t *tile,
-                                   const uint32_t *stream)
+AOT_INLINE void aot_small_tiles(const aot_small_layer *s, const int8_t *input, const int8_t *residual, int8_t *output,
+                                uint32_t *tile, const uint32_t *stream, int32_t residual_zero, enum aot_sum what)
 {
     int8_t *const row = (int8_t *)(tile + AOT_MATRIX_WORDS * s->blocks);
     const int32_t pixels = s->out_h * s->out_w;
     memset(row, 0, (size_t)s->blocks * 4u);
     for (int32_t first = 0; first < pixels; first += AOT_MATRIX_PIXELS) {
         const aot_matrix layer = aot_matrix_layer(pixels - first, s->out_c, s->out_zero, s->blocks);
+        int8_t *const out = output + first * s->out_c;
         aot_small_windows(s, input, tile, row, first);
-        aot_matrix_channels(stream, tile, output + first * s->out_c, layer, s->out_c);
-        aot_matrix_clamp(output + first * s->out_c, layer, s->out_c, s->out_min, s->out_max);
+        if (what == AOT_SUM_ALONE) {
+            aot_matrix_channels(stream, tile, out, layer, s->out_c);
+        } else {
+            aot_matrix_channels_add(stream, tile, out, layer, s->out_c, residual + first * s->out_c, residual_zero,
+                                    what);
+        }
+        aot_matrix_clamp(out, layer, s->out_c, s->out_min, s->out_max);
     }
+}
+
+AOT_FUNCTION void aot_small_conv2d(const aot_small_layer *s, const int8_t *input, int8_t *output, uint32_t *tile,
+                                   const uint32_t *stream)
+{
+    aot_small_tiles(s, input, NULL, output, tile, stream, 0, AOT_SUM_ALONE);
 }
 
 /* The same with a residual added to the sums. */
 AOT_FUNCTION void aot_small_conv2d_add(const aot_small_layer *s, const int8_t *input, const int8_t *residual,
                                        int8_t *output, uint32_t *tile, const uint32_t *stream)
 {
-    int8_t *const row = (int8_t *)(tile + AOT_MATRIX_WORDS * s->blocks);
-    const int32_t pixels = s->out_h * s->out_w;
-    memset(row, 0, (size_t)s->blocks * 4u);
-    for (int32_t first = 0; first < pixels; first += AOT_MATRIX_PIXELS) {
-        aot_matrix layer = aot_matrix_layer(pixels - first, s->out_c, s->out_zero, s->blocks);
-        layer.residual = residual + first * s->out_c;
-        aot_small_windows(s, input, tile, row, first);
-        aot_matrix_channels_add(stream, tile, output + first * s->out_c, layer, s->out_c);
-        aot_matrix_clamp(output + first * s->out_c, layer, s->out_c, s->out_min, s->out_max);
-    }
+    aot_small_tiles(s, input, residual, output, tile, stream, 0, AOT_SUM_ADD);
 }
 
 /* The same with ReLU before that. */
@@ -82,17 +85,7 @@ AOT_FUNCTION void aot_small_conv2d_relu_add(const aot_small_layer *s, const int8
                                             int8_t *output, uint32_t *tile, const uint32_t *stream,
                                             int32_t residual_zero)
 {
-    int8_t *const row = (int8_t *)(tile + AOT_MATRIX_WORDS * s->blocks);
-    const int32_t pixels = s->out_h * s->out_w;
-    memset(row, 0, (size_t)s->blocks * 4u);
-    for (int32_t first = 0; first < pixels; first += AOT_MATRIX_PIXELS) {
-        aot_matrix layer = aot_matrix_layer(pixels - first, s->out_c, s->out_zero, s->blocks);
-        layer.residual = residual + first * s->out_c;
-        layer.residual_zero = residual_zero;
-        aot_small_windows(s, input, tile, row, first);
-        aot_matrix_channels_relu_add(stream, tile, output + first * s->out_c, layer, s->out_c);
-        aot_matrix_clamp(output + first * s->out_c, layer, s->out_c, s->out_min, s->out_max);
-    }
+    aot_small_tiles(s, input, residual, output, tile, stream, residual_zero, AOT_SUM_RELU_ADD);
 }
 
 /* Depthwise convolution 3x3 without dilation: each channel on a padded plane of `plane_h` rows of `pitch` halfwords. */

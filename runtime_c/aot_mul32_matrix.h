@@ -35,9 +35,14 @@ typedef struct {
     int32_t offset;    /* the zero point of the output and one half, times 2^16 */
     int32_t blocks;    /* blocks of four elements in a sum */
     int32_t channels;  /* output channels */
-    const int8_t *residual; /* what is added to the sums: for the place of the first output, in the same order */
-    int32_t residual_zero;  /* its zero point, if sums below 0 are cut off before; if not, the biases know it */
 } aot_products;
+
+/* The same where a residual is added to the sums. */
+typedef struct {
+    aot_products layer;
+    const int8_t *residual; /* for the place of the first output, in the same order */
+    int32_t residual_zero;  /* its zero point, if sums below 0 are cut off before; if not, the biases know it */
+} aot_products_sum;
 
 /* The zero point as it is added before a sum is divided by 2^16. */
 #define AOT_PRODUCTS_OFFSET(zero) (65536 * (zero) + 32768)
@@ -56,8 +61,6 @@ AOT_INLINE aot_products aot_products_layer(int32_t left, int32_t out_c, int32_t 
     layer.offset = AOT_PRODUCTS_OFFSET(zero);
     layer.blocks = blocks;
     layer.channels = channels;
-    layer.residual = NULL;
-    layer.residual_zero = 0;
     return layer;
 }
 
@@ -149,8 +152,11 @@ AOT_THUMB1_ASSEMBLY static void aot_products_copy(int8_t *to AOT_THUMB1_UNUSED, 
     "lsrs r3, r2, #8\n ands r3, r4\n"                                                                           \
     AOT_PRODUCTS_PIXEL("r8") AOT_PRODUCTS_PIXEL("r9") AOT_PRODUCTS_PIXEL("r10") AOT_PRODUCTS_PIXEL("r11")
 
-/* What is added to four sums r8-r11; r0 is the multiplier, r1 the stream. */
-#define AOT_PRODUCTS_NOTHING ""
+/*
+ * What is added to four sums r8-r11; r0 is the multiplier, r1 the stream. The residual and its zero point are at 36 and
+ * 40 on the stack.
+ */
+#define AOT_PRODUCTS_RESIDUAL_START "ldmia r3!, {r6, r7}\n str r6, [sp, #36]\n str r7, [sp, #40]\n"
 #define AOT_PRODUCTS_RESIDUAL_SUM(sum, place, zero)                                                             \
     place "ldrsb r6, [r5, r2]\n" zero "muls r6, r4\n add " sum ", r6\n"
 #define AOT_PRODUCTS_RESIDUAL_SUMS(zero)                                                                        \
@@ -167,11 +173,11 @@ AOT_THUMB1_ASSEMBLY static void aot_products_copy(int8_t *to AOT_THUMB1_UNUSED, 
     AOT_PRODUCTS_RELU("r8") AOT_PRODUCTS_RELU("r9") AOT_PRODUCTS_RELU("r10") AOT_PRODUCTS_RELU("r11")           \
     "ldr r7, [sp, #40]\n" AOT_PRODUCTS_RESIDUAL_SUMS("subs r6, r6, r7\n")
 
-#define AOT_PRODUCTS_PIXELS_ASSEMBLY(residual)                                                                  \
+#define AOT_PRODUCTS_PIXELS_ASSEMBLY(frame, start, residual)                                                    \
         ".syntax unified\n"                                                                                     \
         "push {r4-r7, lr}\n"                                                                                    \
         "mov r4, r8\n mov r5, r9\n mov r6, r10\n mov r7, r11\n push {r4-r7}\n"                                  \
-        "sub sp, sp, #44\n"                                                                                     \
+        "sub sp, sp, #" frame "\n"                                                                              \
         "str r1, [sp, #0]\n str r2, [sp, #4]\n"     /* 0 tile, 4 output */                                      \
         "movs r1, r0\n"                                                                                         \
         "ldmia r3!, {r4, r5, r6, r7}\n"             /* distances of three pixels, offset */                     \
@@ -179,7 +185,7 @@ AOT_THUMB1_ASSEMBLY static void aot_products_copy(int8_t *to AOT_THUMB1_UNUSED, 
         "mov lr, r7\n"                                                                                          \
         "ldmia r3!, {r4, r5}\n"                     /* blocks, channels */                                      \
         "str r5, [sp, #20]\n"                       /* 20 channels left */                                      \
-        "ldmia r3!, {r6, r7}\n str r6, [sp, #36]\n str r7, [sp, #40]\n" /* 36 residual, 40 its zero point */    \
+        start                                                                                                   \
         "lsls r5, r4, #2\n str r5, [sp, #24]\n"     /* 24 bytes of a channel's words */                         \
         "negs r5, r4\n movs r6, #3\n ands r5, r6\n" /* as many blocks are skipped in the first turn of the loop */\
         "movs r6, #62\n muls r5, r6\n adr r6, 2f\n adds r5, r5, r6\n adds r5, #1\n"                             \
@@ -215,7 +221,7 @@ AOT_THUMB1_ASSEMBLY static void aot_products_copy(int8_t *to AOT_THUMB1_UNUSED, 
         "beq 5f\n b 1b\n"                                                                                       \
         "5:\n"                                                                                                  \
         "movs r0, r1\n"                                                                                         \
-        "add sp, sp, #44\n"                                                                                     \
+        "add sp, sp, #" frame "\n"                                                                              \
         "pop {r4-r7}\n mov r8, r4\n mov r9, r5\n mov r10, r6\n mov r11, r7\n"                                   \
         "pop {r4-r7, pc}\n"                                                                                     \
         ".p2align 2\n"                                                                                          \
@@ -226,23 +232,23 @@ AOT_THUMB1_ASSEMBLY static const uint32_t *aot_products_pixels(
     const uint32_t *stream AOT_THUMB1_UNUSED, const uint32_t *tile AOT_THUMB1_UNUSED, int8_t *output AOT_THUMB1_UNUSED,
     const aot_products *layer AOT_THUMB1_UNUSED)
 {
-    __asm__(AOT_PRODUCTS_PIXELS_ASSEMBLY(AOT_PRODUCTS_NOTHING));
+    __asm__(AOT_PRODUCTS_PIXELS_ASSEMBLY("36", "", ""));
 }
 
 /* The same with a residual added to the sums. */
 AOT_THUMB1_ASSEMBLY static const uint32_t *aot_products_pixels_add(
     const uint32_t *stream AOT_THUMB1_UNUSED, const uint32_t *tile AOT_THUMB1_UNUSED, int8_t *output AOT_THUMB1_UNUSED,
-    const aot_products *layer AOT_THUMB1_UNUSED)
+    const aot_products_sum *sum AOT_THUMB1_UNUSED)
 {
-    __asm__(AOT_PRODUCTS_PIXELS_ASSEMBLY(AOT_PRODUCTS_RESIDUAL));
+    __asm__(AOT_PRODUCTS_PIXELS_ASSEMBLY("44", AOT_PRODUCTS_RESIDUAL_START, AOT_PRODUCTS_RESIDUAL));
 }
 
 /* The same with ReLU before that. */
 AOT_THUMB1_ASSEMBLY static const uint32_t *aot_products_pixels_relu_add(
     const uint32_t *stream AOT_THUMB1_UNUSED, const uint32_t *tile AOT_THUMB1_UNUSED, int8_t *output AOT_THUMB1_UNUSED,
-    const aot_products *layer AOT_THUMB1_UNUSED)
+    const aot_products_sum *sum AOT_THUMB1_UNUSED)
 {
-    __asm__(AOT_PRODUCTS_PIXELS_ASSEMBLY(AOT_PRODUCTS_RESIDUAL_BEHIND_RELU));
+    __asm__(AOT_PRODUCTS_PIXELS_ASSEMBLY("44", AOT_PRODUCTS_RESIDUAL_START, AOT_PRODUCTS_RESIDUAL_BEHIND_RELU));
 }
 
 #else
@@ -270,7 +276,7 @@ AOT_INLINE int8_t aot_products_output(int32_t sum, int32_t multiplier, const aot
 /* The extra words of a channel, of that index, added to its sums of four pixels, then requantized and stored. */
 AOT_INLINE const uint32_t *aot_products_finish(const uint32_t *stream, const uint32_t *tile, int32_t sums[AOT_PIXELS],
                                                int8_t *output, int32_t channel, const aot_products *layer,
-                                               enum aot_sum what)
+                                               const aot_products_sum *sum, enum aot_sum what)
 {
     for (; *stream < AOT_EXTRA_END; ++stream) {
         for (int32_t p = 0; p < AOT_PIXELS; ++p) {
@@ -282,9 +288,9 @@ AOT_INLINE const uint32_t *aot_products_finish(const uint32_t *stream, const uin
     if (what != AOT_SUM_ALONE) {
         const int32_t factor = (int32_t)*stream++;
         for (int32_t p = 0; p < AOT_PIXELS; ++p) {
-            const int32_t value = layer->residual[channel + (p > 0 ? layer->pixel[p - 1] : 0)];
+            const int32_t value = sum->residual[channel + (p > 0 ? layer->pixel[p - 1] : 0)];
             sums[p] = what == AOT_SUM_ADD ? sums[p] + factor * value
-                                          : aot_max(sums[p], 0) + factor * (value - layer->residual_zero);
+                                          : aot_max(sums[p], 0) + factor * (value - sum->residual_zero);
         }
     }
     output += channel;
@@ -297,7 +303,8 @@ AOT_INLINE const uint32_t *aot_products_finish(const uint32_t *stream, const uin
 
 /* Four pixels times output channels, requantized and saturated to int8. Answers where the stream goes on. */
 AOT_INLINE const uint32_t *aot_products_pixels_c(const uint32_t *stream, const uint32_t *tile, int8_t *output,
-                                                 const aot_products *layer, enum aot_sum what)
+                                                 const aot_products *layer, const aot_products_sum *sum,
+                                                 enum aot_sum what)
 {
     for (int32_t c = 0; c < layer->channels; ++c) {
         const int32_t bias = (int32_t)*stream++;
@@ -308,7 +315,7 @@ AOT_INLINE const uint32_t *aot_products_pixels_c(const uint32_t *stream, const u
             }
             ++stream;
         }
-        stream = aot_products_finish(stream, tile, sums, output, c, layer, what);
+        stream = aot_products_finish(stream, tile, sums, output, c, layer, sum, what);
     }
     return stream;
 }
@@ -316,26 +323,27 @@ AOT_INLINE const uint32_t *aot_products_pixels_c(const uint32_t *stream, const u
 AOT_INLINE const uint32_t *aot_products_pixels(const uint32_t *stream, const uint32_t *tile, int8_t *output,
                                                const aot_products *layer)
 {
-    return aot_products_pixels_c(stream, tile, output, layer, AOT_SUM_ALONE);
+    return aot_products_pixels_c(stream, tile, output, layer, NULL, AOT_SUM_ALONE);
 }
 
 /* The same with a residual added to the sums. */
 AOT_INLINE const uint32_t *aot_products_pixels_add(const uint32_t *stream, const uint32_t *tile, int8_t *output,
-                                                   const aot_products *layer)
+                                                   const aot_products_sum *sum)
 {
-    return aot_products_pixels_c(stream, tile, output, layer, AOT_SUM_ADD);
+    return aot_products_pixels_c(stream, tile, output, &sum->layer, sum, AOT_SUM_ADD);
 }
 
 /* The same with ReLU before that. */
 AOT_INLINE const uint32_t *aot_products_pixels_relu_add(const uint32_t *stream, const uint32_t *tile, int8_t *output,
-                                                        const aot_products *layer)
+                                                        const aot_products_sum *sum)
 {
-    return aot_products_pixels_c(stream, tile, output, layer, AOT_SUM_RELU_ADD);
+    return aot_products_pixels_c(stream, tile, output, &sum->layer, sum, AOT_SUM_RELU_ADD);
 }
 
 /* The same for channels whose words come two by two; of an odd number the last partner is zeros. */
 AOT_INLINE const uint32_t *aot_products_pairs_c(const uint32_t *stream, const uint32_t *tile, int8_t *output,
-                                                const aot_products *layer, enum aot_sum what)
+                                                const aot_products *layer, const aot_products_sum *sum,
+                                                enum aot_sum what)
 {
     for (int32_t c = 0; c < layer->channels; c += 2) {
         const uint32_t *block = tile;
@@ -359,9 +367,9 @@ AOT_INLINE const uint32_t *aot_products_pairs_c(const uint32_t *stream, const ui
         }
         int32_t a_sums[AOT_PIXELS] = { a0, a1, a2, a3 };
         int32_t b_sums[AOT_PIXELS] = { b0, b1, b2, b3 };
-        stream = aot_products_finish(stream, tile, a_sums, output, c, layer, what);
+        stream = aot_products_finish(stream, tile, a_sums, output, c, layer, sum, what);
         if (c + 1 < layer->channels) {
-            stream = aot_products_finish(stream, tile, b_sums, output, c + 1, layer, what);
+            stream = aot_products_finish(stream, tile, b_sums, output, c + 1, layer, sum, what);
         } else {
             stream += what == AOT_SUM_ALONE ? 1 : 2; /* the multiplier of a row of zeros, and its factor */
         }
@@ -372,21 +380,21 @@ AOT_INLINE const uint32_t *aot_products_pairs_c(const uint32_t *stream, const ui
 AOT_FUNCTION const uint32_t *aot_products_pairs(const uint32_t *stream, const uint32_t *tile, int8_t *output,
                                                 const aot_products *layer)
 {
-    return aot_products_pairs_c(stream, tile, output, layer, AOT_SUM_ALONE);
+    return aot_products_pairs_c(stream, tile, output, layer, NULL, AOT_SUM_ALONE);
 }
 
 /* The same with a residual added to the sums. */
 AOT_FUNCTION const uint32_t *aot_products_pairs_add(const uint32_t *stream, const uint32_t *tile, int8_t *output,
-                                                    const aot_products *layer)
+                                                    const aot_products_sum *sum)
 {
-    return aot_products_pairs_c(stream, tile, output, layer, AOT_SUM_ADD);
+    return aot_products_pairs_c(stream, tile, output, &sum->layer, sum, AOT_SUM_ADD);
 }
 
 /* The same with ReLU before that. */
 AOT_FUNCTION const uint32_t *aot_products_pairs_relu_add(const uint32_t *stream, const uint32_t *tile, int8_t *output,
-                                                         const aot_products *layer)
+                                                         const aot_products_sum *sum)
 {
-    return aot_products_pairs_c(stream, tile, output, layer, AOT_SUM_RELU_ADD);
+    return aot_products_pairs_c(stream, tile, output, &sum->layer, sum, AOT_SUM_RELU_ADD);
 }
 
 #endif

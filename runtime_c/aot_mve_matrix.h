@@ -24,7 +24,7 @@ typedef struct {
     int32_t zero;       /* zero point of the output */
     int32_t step;       /* distance in bytes from the outputs of one pair of pixels to those of the next */
     uint16_t places[8]; /* where outputs are stored: channel 0 of both pixels, channel 1 of both, ... */
-    const int8_t *residual; /* what is added to the sums: for the place of the first output, in the same order */
+    const int8_t *residual; /* what is added to the sums, if anything: for the place of the first output */
 } aot_mve_tile;
 
 /* A product that the network's own file defines. */
@@ -162,7 +162,6 @@ AOT_INLINE aot_mve_tile aot_mve_layer(int32_t channels, int32_t out_c, int32_t z
     tile.groups = 1;
     tile.zero = zero;
     tile.step = 2 * out_c;
-    tile.residual = NULL;
     for (int32_t i = 0; i < 8; ++i) { /* of less than four channels, the last is computed again */
         const int32_t c = i / 2 < channels ? i / 2 : channels - 1;
         tile.places[i] = (uint16_t)(c + (i % 2 < pixels ? i % 2 : 0) * out_c);
@@ -189,35 +188,26 @@ AOT_INLINE void aot_mve_channels(aot_mve_product *product, const uint32_t *strea
     }
 }
 
-/* All channels of `count` pixels. Of an odd number, the last pair overlaps the one before; a lone row is there twice. */
-AOT_INLINE void aot_mve_pixels(aot_mve_product *product, const uint32_t *stream, const int8_t *rows, int8_t *output,
-                               int32_t count, int32_t channels, int32_t out_c, int32_t zero, int32_t blocks,
-                               int32_t pitch)
+/*
+ * All channels of `count` pixels, with a residual added to the sums unless there is none. Of an odd number, the last pair
+ * overlaps the one before; a lone row is there twice.
+ */
+AOT_INLINE void aot_mve_pixels(aot_mve_product *product, const uint32_t *stream, const int8_t *rows,
+                               const int8_t *residual, int8_t *output, int32_t count, int32_t channels, int32_t out_c,
+                               int32_t zero, int32_t blocks, int32_t pitch)
 {
-    aot_mve_tile tile = aot_mve_layer(channels, out_c, zero, count < 2 ? count : 2);
-    tile.tiles = count < 2 ? 1 : count / 2;
-    aot_mve_channels(product, stream, rows, output, tile, channels, blocks, 8);
-    if (count > 1 && count % 2 != 0) {
-        tile.tiles = 1;
-        aot_mve_channels(product, stream, rows + (count - 2) * pitch, output + (count - 2) * out_c, tile, channels,
-                         blocks, 8);
-    }
-}
-
-/* The same with a residual added to the sums. */
-AOT_INLINE void aot_mve_pixels_add(aot_mve_product *product, const uint32_t *stream, const int8_t *rows,
-                                   const int8_t *residual, int8_t *output, int32_t count, int32_t channels,
-                                   int32_t out_c, int32_t zero, int32_t blocks, int32_t pitch)
-{
+    const int32_t head = residual == NULL ? 8 : 12;
     aot_mve_tile tile = aot_mve_layer(channels, out_c, zero, count < 2 ? count : 2);
     tile.tiles = count < 2 ? 1 : count / 2;
     tile.residual = residual;
-    aot_mve_channels(product, stream, rows, output, tile, channels, blocks, 12);
+    aot_mve_channels(product, stream, rows, output, tile, channels, blocks, head);
     if (count > 1 && count % 2 != 0) {
         tile.tiles = 1;
-        tile.residual = residual + (count - 2) * out_c;
+        if (residual != NULL) {
+            tile.residual = residual + (count - 2) * out_c;
+        }
         aot_mve_channels(product, stream, rows + (count - 2) * pitch, output + (count - 2) * out_c, tile, channels,
-                         blocks, 12);
+                         blocks, head);
     }
 }
 

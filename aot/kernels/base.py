@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 
 from aot.costs import Work, estimate
 from aot.ir import Array
-from aot.ops.base import Overlap, Site, residual_instructions
+from aot.ops.base import Overlap, Site, with_residual
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,10 @@ class SpecialKernel:
     def computes(self, site: Site) -> bool:
         """Whether the instruction set has what it needs, it computes in the formats of this use, and it fits."""
         linear = site.node.op.linear
-        values = (site.inputs[0], *site.inputs[3:], site.output) if linear else (*site.inputs, site.output)
+        read = tuple(v for v in (site.inputs[0], site.residual) if v is not None) if linear else site.inputs
         return (self.op == site.node.op.name and self.feature in site.isa.features
-                and (self.residual or not linear or len(site.inputs) == 3)
-                and all(v.type.format in self.activations for v in values)
+                and (self.residual or site.residual is None)
+                and all(v.type.format in self.activations for v in (*read, site.output))
                 and (not linear or site.inputs[1].type.format in self._weights(site))
                 and (not linear or self.all_bytes or _symmetric(site.inputs[1].data)) and self.fits(site))
 
@@ -120,7 +120,7 @@ class SpecialKernel:
 
     def instructions(self, site: Site) -> float:
         """Estimate of the instructions executed in one inference."""
-        return estimate(self.name, site.isa.name, site.goal, self.work(site)) + residual_instructions(site)
+        return estimate(self.name, site.isa.name, site.goal, with_residual(self.work(site), site))
 
     def includes(self, site: Site) -> tuple[str, ...]:
         return self.headers

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from aot.costs import estimate
 from aot.ir import Array
 from aot.kernels import vector_dot
 from aot.kernels.base import SpecialKernel
-from aot.ops.base import Overlap, Site, residual_instructions
+from aot.ops.base import Overlap, Site, with_residual
 from aot.ops.conv2d import Conv2d
 
 #: Pixels at a time with many channels, and with few.
@@ -55,7 +56,7 @@ class VectorConv2d(SpecialKernel):
         depth = int(_rows(site).shape[1])
         pixels = site.output.type.size // site.output.type.shape[3]
         return (vector_dot.instructions(depth, site.output.type.size) + pixels * (20.0 + depth / 8)
-                + residual_instructions(site))
+                + estimate(self.name, site.isa.name, site.goal, with_residual({}, site)))
 
     def scratch(self, site: Site) -> int:
         return vector_dot.RAISED_BYTES * _tile(site) * vector_dot.padded(_rows(site).shape[1])

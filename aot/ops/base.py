@@ -19,6 +19,8 @@ Shape = tuple[int, ...]
 #: A fused activation in real numbers: (lower bound or None, upper bound or None).
 Clamp = tuple[float | None, float | None]
 NO_CLAMP: Clamp = (None, None)
+#: Which input of a linear operator is added to its sums of products, behind weights and bias.
+RESIDUAL = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +85,11 @@ class Site:
         """The number format in which it computes: that of the output."""
         return self.output.type.format
 
+    @property
+    def residual(self) -> Value | None:
+        """What a linear operator adds to its sums of products, if it does."""
+        return self.inputs[RESIDUAL] if self.node.op.linear and len(self.inputs) > RESIDUAL else None
+
 
 @dataclass(frozen=True, eq=False)
 class Case:
@@ -94,13 +101,11 @@ class Case:
     label: str = ""
 
 
-#: Instructions for each output to which a residual is added: about what all kernels take.
-RESIDUAL_INSTRUCTIONS = 4.0
-
-
-def residual_instructions(site: Site) -> float:
-    """What it takes to add a residual to sums of products, where there is one."""
-    return RESIDUAL_INSTRUCTIONS * site.output.type.size if site.node.op.linear and len(site.inputs) > 3 else 0.0
+def with_residual(work: Work, site: Site) -> Work:
+    """A kernel's work, and what it takes to add a residual to sums of products, where there is one."""
+    if site.residual is None:
+        return work
+    return {**work, "rectified" if site.node.op.rectifies else "residual": site.output.type.size}
 
 
 #: First row, and the row behind the last.
@@ -227,6 +232,11 @@ class Op:
         return tuple(v if v.data is None or v.type.format != "f32" else quantize_activation(v, output.type.format)
                      for v in inputs)
 
+    @property
+    def rectifies(self) -> bool:
+        """Whether sums of products are cut off at zero before a residual is added to them."""
+        return False
+
     def added(self, inputs: tuple[Value, ...]) -> Value | None:
         """What a linear operator adds to its sums of products, if it is there to be learned from."""
         return None
@@ -342,7 +352,7 @@ class Op:
 
     def instructions(self, site: Site) -> float:
         """Estimate of the instructions which the plain kernel executes in one inference."""
-        return estimate(self.priced(site), site.isa.name, site.goal, self.work(site)) + residual_instructions(site)
+        return estimate(self.priced(site), site.isa.name, site.goal, with_residual(self.work(site), site))
 
     @classmethod
     def cases(cls) -> Iterator[Case]:

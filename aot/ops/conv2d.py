@@ -144,6 +144,10 @@ class Conv2d(Op):
         x, w, b, *rest = inputs
         return *quantize_weights(self, x, w, b, output, form, *rest), *rest
 
+    @property
+    def rectifies(self) -> bool:
+        return self.rectify
+
     def added(self, inputs: tuple[Value, ...]) -> Value | None:
         return inputs[3] if self.residual and not self.rectify else None
 
