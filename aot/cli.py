@@ -83,7 +83,6 @@ class Corrections(StrEnum):
 
 
 DEFAULT = Method(DEFAULT_METHOD)
-LOSS = Options().max_loss
 #: Evaluation data of which a larger share leaves the calibrated range is worth a warning.
 MANY_CLIPPED = 0.01
 assert [*Goal] == [*OPTIMIZE_FLAGS] and [*Method] == [*METHODS] and [*Scales] == [*WEIGHTS]
@@ -108,7 +107,7 @@ Flash = Annotated[int | None, typer.Option(metavar="BYTES", min=0,
 Instructions = Annotated[int | None, typer.Option(metavar="N", min=0,
                                                   help="Instructions of an inference (estimated) to stay within.")]
 MaxLoss = Annotated[float | None, typer.Option(
-    "--max-loss", metavar="POINTS", help=f"What --precision auto may lose; default: {LOSS:g}.")]
+    "--max-loss", metavar="POINTS", help=f"What --precision auto may lose; default: {Options().max_loss:g}.")]
 ConfigFile = Annotated[str | None, typer.Option(
     "--config", metavar="FILE", help="TOML with formats of layers, as --precision auto writes it; instead of that.")]
 JudgeData = Annotated[str | None, typer.Option(
@@ -227,8 +226,7 @@ def search_command(
     with progress("calibrating") as tick:
         front = aot.search(model, data, name=name, data_config=data_config, target=target, optimize=str(optimize),
                            calibration=str(calibration), weights=str(weights), ram=ram, flash=flash,
-                           instructions=instructions, max_loss=LOSS if max_loss is None else max_loss, judge=judge,
-                           cluster=cluster,
+                           instructions=instructions, max_loss=max_loss, judge=judge, cluster=cluster,
                            processes=jobs or os.cpu_count() or 1,
                            progress=lambda stage, done, total: tick(done, total, stage))
     for warning in front.warnings:
@@ -311,13 +309,13 @@ def _compile(model: str, data: str | None, data_config: sample_data.Config | Non
              ram: int | None, flash: int | None, instructions: int | None, max_loss: float | None, config: str | None,
              judge: str | None, picture: str | None, jobs: int | None, cluster: str | None, quiet: bool = False) -> Net:
     _check_picture(picture)
-    _check_search(precision, config, {"--max-loss": max_loss, "--judge": judge, "--picture": picture, "--jobs": jobs,
-                                      "--cluster": cluster})
+    _check_search(precision, {"--max-loss": max_loss, "--judge": judge, "--picture": picture, "--jobs": jobs,
+                              "--cluster": cluster})
     with progress("calibrating") as tick:
         net = aot.compile(model, data, name=name, data_config=data_config, target=target, optimize=str(optimize),
                           precision=str(precision), calibration=str(calibration), weights=str(weights),
                           corrections=str(corrections), ram=ram, flash=flash, instructions=instructions,
-                          max_loss=LOSS if max_loss is None else max_loss, config=config, judge=judge,
+                          max_loss=max_loss, config=config, judge=judge,
                           processes=jobs or os.cpu_count() or 1, cluster=cluster,
                           progress=lambda stage, done, total: tick(done, total, stage))
     for warning in net.report.warnings:
@@ -327,11 +325,8 @@ def _compile(model: str, data: str | None, data_config: sample_data.Config | Non
     return net
 
 
-def _check_search(precision: Precision, config: str | None, given: Mapping[str, object]) -> None:
-    """Refuse what would say nothing: options of a search where there is none, and formats given twice."""
-    if config is not None and precision is not Precision.int8:
-        raise AotError(f"--config gives the formats of layers, and so does --precision {precision}",
-                       "leave one of them out")
+def _check_search(precision: Precision, given: Mapping[str, object]) -> None:
+    """Refuse options of a search where there is none."""
     said = [option for option, value in given.items() if value is not None]
     if said and precision is not Precision.auto:
         raise AotError(f"{', '.join(said)}: without --precision auto, nothing is searched",

@@ -175,9 +175,12 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     """
     chosen = _options(options)
     where = "the recipe"
-    if recipe is None and config is not None:
-        if chosen.precision == "auto":
-            raise AotError("precision auto searches formats, and a configuration gives them", "leave one of them out")
+    ways = [way for way, value in (("a recipe", recipe), ("a configuration", config)) if value is not None]
+    ways += [f"precision {chosen.precision}"] * (chosen.precision != Options.precision)
+    if len(ways) > 1:
+        raise AotError(f"{' and '.join(ways)} all give the formats of layers" if len(ways) > 2 else
+                       f"{ways[0]} gives the formats of layers, and so does {ways[1]}", "leave all but one of them out")
+    if config is not None:
         found = read_config(config)
         recipe, where = found.recipe, str(config) if isinstance(config, str | Path) else "the configuration"
         data_config = data_config if data_config is not None else found.data

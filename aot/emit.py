@@ -72,7 +72,9 @@ def emit(graph: Graph, program: Program, plan: Plan, target: Target, name: str, 
     ``more`` files go with them. The report lists all others.
     """
     env = _environment()
-    shared = {f.name: f for s in program.steps if (f := s.kernel.shared(s.site)) is not None}
+    functions = [f for s in program.steps if (f := s.kernel.shared(s.site)) is not None]
+    shared = {f.name: f for f in functions}
+    assert all(f == shared[f.name] for f in functions), "two functions have one name"
     headers = sorted({target.isa.header, *(h for s in program.steps for h in s.kernel.includes(s.site))})
     context: dict[str, Any] = {
         **_interface(graph, program, plan, name), "upper": name.upper(), "target": target, "isa": target.isa,

@@ -25,7 +25,7 @@ typedef struct {
     int32_t rows;
     int32_t row_step;         /* from the windows of a row of outputs to those of the next */
     int32_t out_row;          /* from row to row of outputs */
-} aot_windows;
+} aot_dsp_windows;
 
 /*
  * A filter's weights in pairs, row by row: (w0 w1) (w2 w3) ... and, if windows start at odd columns too, beside each of

@@ -25,7 +25,7 @@ typedef struct {
     int32_t rows;
     int32_t row_step;         /* from the windows of a row of outputs to those of the next */
     int32_t out_row;          /* from row to row of outputs */
-} aot_windows;
+} aot_plane_windows;
 
 /* A row of one channel, `step` bytes from pixel to pixel, to a row of the plane. */
 AOT_FUNCTION void aot_plane_gather(int8_t *to, const int8_t *from, int32_t step, int32_t length)

@@ -48,7 +48,7 @@ class MveDepthwiseAny(SpecialKernel):
 
     def shared(self, site: Site) -> SharedFunction:
         walk, shift = _best(site), depthwise(site).multipliers(site).shift
-        name = f"windows_{walk.kernel[1]}_wide_stride{walk.stride}" + (f"_shift{shift}" if shift else "")
+        name = f"mve_windows_{walk.kernel[1]}_wide_stride{walk.stride}" + (f"_shift{shift}" if shift else "")
         return SharedFunction(name, "depthwise_conv2d.mve_any_window",
                               {"WIDTH": walk.kernel[1], "STRIDE": walk.stride, "SHIFT": shift})
 

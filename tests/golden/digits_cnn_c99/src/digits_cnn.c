@@ -12,7 +12,7 @@
 #endif
 
 /* Windows 3 columns wide, 1 apart, over a plane: all outputs of one channel. */
-AOT_FUNCTION void windows_3_wide_stride1(const aot_windows *walk)
+AOT_FUNCTION void windows_3_wide_stride1(const aot_plane_windows *walk)
 {
     enum {
         WIDTH = 3, STRIDE = 1, SHIFT = 0
@@ -179,7 +179,7 @@ AOT_LAYER static void depthwise_conv2d_2(const int8_t *input, int8_t *output, in
         WINDOW_STEP = 1, OUT_ROW = 112, OUT_COLUMN = 8, COUNT_0 = 14, TO_0 = 1, FROM_0 = 0, AT_0 = 0,
         OUTPUTS_0 = 14, FIRST_0 = 0, PLANE = 264
     };
-    aot_windows walk = { plane, KERNEL_ROWS, NULL, 0, 0, OUT_ZERO, output, OUT_COLUMN, WINDOW_STEP * PITCH,
+    aot_plane_windows walk = { plane, KERNEL_ROWS, NULL, 0, 0, OUT_ZERO, output, OUT_COLUMN, WINDOW_STEP * PITCH,
                          OUTPUTS_0, ROWS, ROW_STEP * PITCH, OUT_ROW };
     /* One channel at a time is copied to a padded plane; its border stays as it is set here. */
     memset(plane, IN_ZERO, PLANE);
@@ -324,7 +324,7 @@ AOT_LAYER static void depthwise_conv2d_5(const int8_t *input, int8_t *output, in
         WINDOW_STEP = 1, OUT_ROW = 168, OUT_COLUMN = 24, COUNT_0 = 7, TO_0 = 1, FROM_0 = 0, AT_0 = 0,
         OUTPUTS_0 = 7, FIRST_0 = 0, PLANE = 98
     };
-    aot_windows walk = { plane, KERNEL_ROWS, NULL, 0, 0, OUT_ZERO, output, OUT_COLUMN, WINDOW_STEP * PITCH,
+    aot_plane_windows walk = { plane, KERNEL_ROWS, NULL, 0, 0, OUT_ZERO, output, OUT_COLUMN, WINDOW_STEP * PITCH,
                          OUTPUTS_0, ROWS, ROW_STEP * PITCH, OUT_ROW };
     /* One channel at a time is copied to a padded plane; its border stays as it is set here. */
     memset(plane, IN_ZERO, PLANE);

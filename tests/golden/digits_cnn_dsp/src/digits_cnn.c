@@ -16,7 +16,7 @@
 
 /* Windows 3 columns wide, 1 apart, over a plane: all outputs of one channel. */
 #if AOT_ARM_DSP
-AOT_ASSEMBLY static void windows_3_wide_stride1(const aot_windows *walk AOT_UNUSED)
+AOT_ASSEMBLY static void dsp_windows_3_wide_stride1(const aot_dsp_windows *walk AOT_UNUSED)
 {
     __asm__(
         ".syntax unified\n"
@@ -60,7 +60,7 @@ AOT_ASSEMBLY static void windows_3_wide_stride1(const aot_windows *walk AOT_UNUS
         "add sp, sp, #68\n pop {r4-r11, pc}\n");
 }
 #else
-static void windows_3_wide_stride1(const aot_windows *walk)
+static void dsp_windows_3_wide_stride1(const aot_dsp_windows *walk)
 {
     for (int32_t row = 0; row < walk->rows; ++row) {
         for (int32_t column = 0; column < walk->columns; ++column) {
@@ -288,7 +288,7 @@ AOT_LAYER static void depthwise_conv2d_2(const int8_t *input, int8_t *output, in
         OUTPUTS_0 = 14, FIRST_0 = 0, PLANE = 264, BOTH = 1
     };
     uint32_t *const pairs = (uint32_t *)(void *)(plane + PLANE);
-    aot_windows walk = { plane, KERNEL_ROWS, pairs, 0, 0, OUT_ZERO, output, OUT_COLUMN, 2 * WINDOW_STEP * PITCH,
+    aot_dsp_windows walk = { plane, KERNEL_ROWS, pairs, 0, 0, OUT_ZERO, output, OUT_COLUMN, 2 * WINDOW_STEP * PITCH,
                          OUTPUTS_0, ROWS, 2 * ROW_STEP * PITCH, OUT_ROW };
     /* One channel at a time is copied to a padded plane; its border stays as it is set here. */
     aot_plane_fill(plane, IN_ZERO, PLANE);
@@ -306,7 +306,7 @@ AOT_LAYER static void depthwise_conv2d_2(const int8_t *input, int8_t *output, in
                 walk.multiplier = digits_cnn_depthwise_conv2d_2_multipliers[c];
                 walk.plane = plane + AT_0;
                 walk.output = output + FIRST_0 + c;
-                windows_3_wide_stride1(&walk);
+                dsp_windows_3_wide_stride1(&walk);
             }
         }
         for (int32_t i = 0; i < OUT_BYTES; ++i) {
