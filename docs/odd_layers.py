@@ -44,9 +44,10 @@ def odd_layers() -> onnx.ModelProto:
     for kernel, stride, dilation, inputs, outputs, groups in CONVOLUTIONS:
         made.ends(made.conv(kernel, stride, dilation, inputs, outputs, groups))
     for kernel, inputs, outputs, groups in SUMS:
-        made.node("Add", [made.conv(kernel, 1, 1, inputs, outputs, groups), made.input(outputs)])
-        cut_off = made.inner("Relu", [made.conv(kernel, 1, 1, inputs, outputs, groups)])
-        made.node("Add", [cut_off, made.input(outputs)])
+        for cut_off in (False, True):
+            other = made.conv((1, 1), 1, 1, 3, outputs, 1)
+            products = made.conv(kernel, 1, 1, inputs, outputs, groups)
+            made.node("Add", [other, made.inner("Relu", [products]) if cut_off else products])
     for kernel, stride in POOLS:
         for channels in (9, 16):
             for op in ("MaxPool", "AveragePool"):
