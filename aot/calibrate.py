@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from aot.errors import AotError
 from aot.ir import Array, Graph, Node
 from aot.numerics import dequantize, quantize
 from aot.observe import Observations, observe
-from aot.ops.base import affine
+from aot.ops.base import NO_CLAMP, affine
 from aot.ops.slice import Slice
 
 #: How a range is chosen from what was observed.
@@ -23,6 +23,9 @@ BINS = 2048
 #: Elements on which a range is judged by what comes out behind it, and the parts of the whole range that are tried.
 MOST_JUDGED = 100_000
 CUTS = tuple(np.linspace(1.0, 0.2, 33).tolist())
+#: By what share a range is wider than what was seen, for each time that as much again should have been; and at most.
+#: (Of n numbers, the next one is beyond all of them once in n + 1 times.)
+ROOM, MOST_ROOM = 0.04, 0.5
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,23 @@ def calibrate(graph: Graph, samples: Iterable[Mapping[str, Array]], method: str 
     """Run the float graph on every sample (inputs by name, in the model's shapes) and choose ranges."""
     check_method(method)
     return choose_ranges(graph, observe(graph, samples, progress), method, known=known)
+
+
+def with_room(found: Calibration, graph: Graph, seen: Observations) -> Calibration:
+    """Ranges with room for what samples as few as these did not show, but for those of inputs and outputs.
+
+    Inputs are what the samples say. An activation's bounds are not passed.
+    """
+    ranges = dict(found.ranges)
+    for node in graph.nodes:
+        if node.output in graph.outputs:
+            continue
+        old, clamp = ranges[node.output], getattr(node.op, "clamp", NO_CLAMP)
+        wider = 1.0 + min(ROOM * seen.lack(node.output), MOST_ROOM)
+        low = old.low if clamp[0] is not None and old.low * wider < clamp[0] else old.low * wider
+        high = old.high if clamp[1] is not None and old.high * wider > clamp[1] else old.high * wider
+        ranges[node.output] = Range(low, high)
+    return replace(found, ranges=ranges)
 
 
 def check_method(method: str) -> None:

@@ -175,7 +175,7 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     """
     chosen = _options(options)
     where = "the recipe"
-    ways = [way for way, value in (("a recipe", recipe), ("a configuration", config)) if value is not None]
+    ways = [way for way, value in (("the recipe", recipe), ("the configuration", config)) if value is not None]
     ways += [f"precision {chosen.precision}"] * (chosen.precision != Options.precision)
     if len(ways) > 1:
         raise AotError(f"{' and '.join(ways)} all give the formats of layers" if len(ways) > 2 else

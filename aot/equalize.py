@@ -22,6 +22,9 @@ from aot.ties import Ties
 TOWARDS, TOWARDS_DEPTHWISE, TOWARDS_BOUND = 0.5, 1.0, 0.8
 #: The largest factor.
 LARGEST = 64.0
+#: A channel of which too few numbers were seen may reach farther than they show: by this share of what it lacks to the
+#: range of its tensor, for each time that as much again should have been seen.
+UNSEEN = 0.12
 
 
 def equalize(graph: Graph, seen: Observations) -> tuple[Graph, Observations]:
@@ -69,10 +72,12 @@ def _factors(graph: Graph, numbers: Mapping[str, Array], seen: Observations) -> 
     share = np.zeros(count)  # the largest part of its tensor's range that a channel takes
     power = np.full(count, TOWARDS_DEPTHWISE)
     for name, n in numbers.items():
+        doubt = min(UNSEEN * seen.lack(name), 1.0)
         low, high = np.minimum(seen.low[name], 0.0), np.maximum(seen.high[name], 0.0)
         for part, whole in ((low, low.min(initial=0.0)), (high, high.max(initial=0.0))):
             if whole != 0.0:
-                np.maximum.at(share, n, part / whole)
+                known = part / whole
+                np.maximum.at(share, n, np.where(known > 0.0, known + doubt * (1.0 - known), 0.0))
     for node in graph.nodes:
         if getattr(node.op, "clamp", NO_CLAMP)[1] is not None:
             power[numbers[node.output]] = np.minimum(power[numbers[node.output]], TOWARDS_BOUND)

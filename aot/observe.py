@@ -15,6 +15,9 @@ from aot.ops.base import Fold, Moments
 
 #: About this many elements of each tensor are kept per sample, in whole rows (all channels at one place).
 KEPT_PER_SAMPLE = 4096
+#: So many numbers of a channel tell how far it reaches. (Measured: room for more takes 5 to 25 % of the error of small
+#: networks away where 32 to 64 were seen, and nothing where there are 200.)
+ENOUGH = 200
 #: Larger numbers have no place in a network: float32 loses their squares and the width of their range.
 LARGEST = 1e30
 #: Multiply-accumulates, and samples, that learning the rounding of weights may take.
@@ -40,6 +43,10 @@ class Observations:
     high: Mapping[str, Array]
     rows: Mapping[str, Array]
     samples: int
+
+    def lack(self, name: str) -> float:
+        """How many more numbers of each channel should have been seen, as a share of those that were."""
+        return max(ENOUGH / len(self.rows[name]) - 1.0, 0.0)
 
     def scaled(self, factors: Mapping[str, Array]) -> Observations:
         """The same of a graph whose values are larger by a positive factor for each channel."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from aot.calibrate import DEFAULT_METHOD, Calibration, choose_ranges
+from aot.calibrate import DEFAULT_METHOD, Calibration, choose_ranges, with_room
 from aot.data import Samples
 from aot.equalize import equalize
 from aot.ir import Array, Graph
@@ -64,9 +64,9 @@ def prepare(graph: Graph, samples: Samples, calibration: str, weights: str,
     seen = observe(graph, samples, progress)
     if corrections == CORRECTIONS[0] and not equalized:
         graph, seen = equalize(graph, seen)
-    narrow = choose_ranges(graph, seen, calibration, known=samples.bytes())
-    whole = narrow
+    narrow = whole = choose_ranges(graph, seen, calibration, known=samples.bytes())
     if calibration == DEFAULT_METHOD:
-        whole = choose_ranges(graph, seen, "minmax", known=samples.bytes())
+        whole = with_room(choose_ranges(graph, seen, "minmax", known=samples.bytes()), graph, seen)
+        narrow = with_room(narrow, graph, seen)
     return Prepared(graph, narrow, whole, weights,
                     learning_samples(graph, samples) if corrections == CORRECTIONS[0] else ())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from aot.calibrate import Calibration, choose_ranges
+from aot.calibrate import DEFAULT_METHOD, Calibration, choose_ranges, with_room
 from aot.data import Samples
 from aot.errors import AotError
 from aot.given import Given, Kept, prepare
@@ -37,8 +37,10 @@ def quantize_given(graph: Graph, samples: Samples | None, method: str, weights: 
         calibration = Calibration({}, 0, "none")
         open_ranges = samples is not None and _lacks(given)
         if open_ranges and samples is not None:
-            calibration = choose_ranges(given.graph, observe(given.graph, samples, tick), method,
-                                        known=samples.bytes())
+            seen = observe(given.graph, samples, tick)
+            calibration = choose_ranges(given.graph, seen, method, known=samples.bytes())
+            if method == DEFAULT_METHOD:
+                calibration = with_room(calibration, given.graph, seen)
         learned = learning_samples(given.graph, samples) if open_ranges and samples is not None else ()
         try:
             result = quantize(given.graph, calibration, weights, learned, given.recipe, given.types)

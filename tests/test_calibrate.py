@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sketch import Sketch
 
-from aot.calibrate import METHODS, Calibration, Range, calibrate
+from aot.calibrate import METHODS, MOST_ROOM, Calibration, Range, calibrate, with_room
 from aot.errors import AotError
 from aot.ir import Array, Graph
-from aot.observe import KEPT_PER_SAMPLE
+from aot.observe import ENOUGH, KEPT_PER_SAMPLE, observe
 from aot.ops.add import Add
 from aot.ops.base import affine
 from aot.ops.fully_connected import FullyConnected
@@ -140,6 +140,23 @@ def test_what_a_clamped_sum_cuts_off_needs_no_steps(method: str) -> None:
     found = calibrate(graph, samples, method).ranges["a"]
     assert -3.0 < found.low < -0.5 and found.high > 9.5
     assert calibrate(graph, samples, "minmax").ranges["a"].low < -9.5
+
+
+@pytest.mark.parametrize(("count", "wider"),
+                         [(ENOUGH, 1.0), (2 * ENOUGH, 1.0), (ENOUGH // 4, 1.12), (1, 1 + MOST_ROOM)])
+def test_what_few_samples_show_gets_room(count: int, wider: float) -> None:
+    b = Sketch()
+    b.input("x", (1, 3))
+    free = b.then(Unary("neg"), "x", "free")
+    bound = b.then(Reshape((3,)), b.then(Add(clamp=(-9.0, 1.05)), [free, "x"], "bound"), "bent")
+    graph = b.graph(["x"], [b.then(Add(), [bound, bound], "y")])
+    samples = [{"x": np.array([[-1.0, 0.5, k / count]], np.float32)} for k in range(count)]
+    found = calibrate(graph, samples, "minmax")
+    room = with_room(found, graph, observe(graph, samples)).ranges
+    assert room["x"] == found.ranges["x"] and room["y"] == found.ranges["y"]
+    assert room["free"].low == pytest.approx(found.ranges["free"].low * wider)
+    assert room["free"].high == pytest.approx(found.ranges["free"].high * wider)
+    assert room["bound"].high <= 1.05 and room["bound"].low == found.ranges["bound"].low
 
 
 # --- refusals ----------------------------------------------------------------------------------------------------

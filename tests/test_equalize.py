@@ -11,7 +11,7 @@ from sketch import Sketch, graphs
 from aot.equalize import LARGEST, equalize
 from aot.interpret import run_float
 from aot.ir import Array, Graph, check
-from aot.observe import observe
+from aot.observe import ENOUGH, observe
 from aot.ops.add import Add
 from aot.ops.average_pool2d import AveragePool2d
 from aot.ops.base import Op
@@ -107,6 +107,21 @@ def test_channels_come_closer_and_never_exceed_their_tensor() -> None:
         ratio = now.high[name].max() / before.high[name].max() if before.high[name].max() > 0 else 1.0
         assert ratio <= 1.0 + 1e-5
     assert str(after).replace(".equalized1", ".w").replace(".equalized2", ".b") == str(graph)
+
+
+def test_few_numbers_bring_channels_less_far() -> None:
+    b, rng = Sketch(), np.random.default_rng(0)
+    b.input("x", (1, 8))
+    w = [b.constant(uneven(rng, 8, 8), f"w{i}") for i in range(2)]
+    z = [b.constant(np.zeros(8, np.float32), f"z{i}") for i in range(2)]
+    a = b.then(FullyConnected(), ["x", w[0], z[0]], "a")
+    graph = b.graph(["x"], [b.then(FullyConnected(), [a, w[1], z[1]], "y")])
+    data = [{"x": rng.normal(size=(1, 8)).astype(np.float32)} for _ in range(ENOUGH)]
+    gains = []
+    for count in (ENOUGH, ENOUGH // 4, 4):
+        before = observe(graph, data[:count])
+        gains.append(used(equalize(graph, before)[1].high["a"]) - used(before.high["a"]))
+    assert gains[0] > gains[1] > gains[2] == pytest.approx(0.0, abs=1e-6)
 
 
 def test_both_sides_of_an_addition_have_the_same_factors() -> None:
