@@ -21,10 +21,9 @@ from aot.front import Front
 from aot.given import Kept, has_grids, has_steps
 from aot.interpret import run_quantized
 from aot.ir import FORMATS, Array, Graph
-from aot.kernels import KERNELS
+from aot.layerwise import check_layers, passed_over
 from aot.names import title
 from aot.numerics import LIMITS, real, stored
-from aot.ops import OPS
 from aot.pareto import Bounds
 from aot.pareto import search as search_front
 from aot.passes import run_passes
@@ -38,6 +37,7 @@ from aot.recipe import PRECISIONS, Recipe, for_graph
 from aot.report import Report, build_report
 from aot.sanity import look
 from aot.strips import within
+from aot.sums import favoured
 from aot.targets import OPTIMIZE_FLAGS, Target, target
 from aot.workers import workers
 from aot.write import write
@@ -189,7 +189,7 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     recipe = recipe or PRECISIONS["int8" if auto else chosen.precision]
     processor = target(chosen.target)
     start = _start(model, data, data_config, chosen, None if auto else recipe, progress)
-    _fits(recipe, start.graph, where)
+    check_layers(recipe, start.graph, where)
     front: Front | None = None
     if auto:
         front = _search(start, chosen, processor, judge, data_config, processes, cluster, progress)
@@ -202,8 +202,9 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
     chosen = replace(chosen, optimize=arrangement.goal)
     program, arena = arrangement.program, arrangement.plan
     golden = [_golden(graph, start.samples.sample(i)) for i in range(min(GOLDEN_VECTORS, len(start.samples)))]
+    warnings = (*start.warnings, *(() if auto else passed_over(recipe, program, start.graph)))
     report = build_report(ident, start.title, chosen, float_graph, graph, program, arena, calibration,
-                          arrangement.described(), start.warnings, kept)
+                          arrangement.described(), warnings, kept)
     _budgets(report, chosen)
     files = emit(graph, program, arena, processor, ident, chosen.optimize, golden, report.as_json(),
                  {} if given is None else {"config.toml": as_toml(given, front)})
@@ -295,7 +296,8 @@ def _quantized(start: _Start, chosen: Options, recipe: Recipe, progress: Progres
                                                   _ticking(progress, len(start.samples)))
         return start.graph, graph, calibration, kept
     calibration = Calibration({}, 0, "none")
-    return start.graph, quantize_graph(start.graph, calibration, chosen.weights, (), recipe), calibration, ()
+    graph = quantize_graph(start.graph, calibration, chosen.weights, (), recipe)
+    return start.graph, favoured(graph, recipe, start.graph), calibration, ()
 
 
 def _search(start: _Start, chosen: Options, processor: Target, judge: sample_data.DataLike | None,
@@ -309,23 +311,6 @@ def _search(start: _Start, chosen: Options, processor: Target, judge: sample_dat
     with workers(processes, cluster) as apply:
         return search_front(start.prepared, samples, title(start.title), processor, chosen.optimize, bounds, apply,
                             judge is None, progress or (lambda stage, done, total: None))
-
-
-def _fits(recipe: Recipe, graph: Graph, where: str) -> None:
-    """Refuse names of layers and kernels that there are not, and kernels of other operators; all of them at once."""
-    nodes, computes = graph.producer(), {**{k.name: k.op for k in KERNELS}, **{op.name: op.name for op in OPS}}
-    named = sorted({*recipe.layers, *recipe.goals, *recipe.kernels} - set(nodes) - set(graph.inputs))
-    problems = [Problem(f"{where}: the network has no layer {name!r}",
-                        "layers go by the names of their outputs, as `aot verify` lists them") for name in named]
-    for layer, kernel in recipe.kernels.items():
-        hint = "the report of a compilation names those of all layers; without one, the layer's goal decides"
-        if kernel not in computes:
-            problems.append(Problem(f"{where}: there is no kernel {kernel!r}, which layer {layer!r} shall have", hint))
-        elif layer in nodes and nodes[layer].op.name != computes[kernel]:
-            problems.append(Problem(f"{where}: layer {layer!r} is {nodes[layer].op.name}, and {kernel!r} computes "
-                                    f"{computes[kernel]}", hint))
-    if problems:
-        raise AotError(problems=tuple(problems))
 
 
 def _budgets(report: Report, chosen: Options) -> None:

@@ -137,7 +137,7 @@ def _build_strip(nodes: tuple[Node, ...], planned: tuple[Mapping[str, Strip], Ma
         inputs = tuple(name if need is None else part(name, need)
                        for name, need in zip(node.inputs, strip.inputs, strict=True))
         output = value(f"{node.output}.strip{number}", node.output, rows_of[node.output])
-        made.append(Node(f"{node.name}.strip{number}", strip.op, inputs, output, node.origin, node.goal))
+        made.append(Node(f"{node.name}.strip{number}", strip.op, inputs, output, node.origin, node.goal, node.kernel))
     return f"{nodes[-1].output}.strip{number}"
 
 

@@ -176,8 +176,8 @@ def _read(data: DataLike, where: str, wanted: set[str]) -> tuple[dict[str, Array
         words = str(error).splitlines()[0] if str(error) else type(error).__name__
         if "pickle" in words:  # numpy's words for all that is not its own
             words = "it is no such file, or holds objects instead of numbers"
-        raise AotError(f"{where} cannot be read as .npz: {words}",
-                       "save plain arrays of numbers with numpy.savez") from error
+        raise AotError(f"{where} cannot be read as .npz or .npy: {words}",
+                       "save plain arrays of numbers with numpy.savez, or give a folder of images") from error
 
 
 def _folder(folder: Path, where: str, shapes: Mapping[str, tuple[int, ...]],

@@ -13,7 +13,7 @@ from aot.ir import Array, Graph
 from aot.observe import learning_samples, observe
 from aot.quantize import Trial, quantize
 from aot.recipe import Recipe
-from aot.sums import fused, spread
+from aot.sums import favoured, fused, spread
 
 #: Whether what can be lost by 8 bits is made good where it can: channels are equalized, weights fitted and rounded by
 #: what samples show, biases corrected. Without, there is only rounding to the nearest, as a comparison.
@@ -49,9 +49,7 @@ class Prepared:
         recipe = spread(recipe, self.graph)
         graph = quantize(self.graph, self.ranges(recipe), self.weights, self.samples if learn else (), recipe,
                          trial=trial)
-        return replace(graph, nodes=tuple(
-            replace(n, goal=recipe.goals.get(n.output, ""), kernel=recipe.kernels.get(n.output, ""))
-            for n in graph.nodes))
+        return favoured(graph, recipe, self.graph)
 
 
 def prepare(graph: Graph, samples: Samples, calibration: str, weights: str,

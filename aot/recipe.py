@@ -23,7 +23,9 @@ class Formats:
     weights: str = "s8"
 
     def __post_init__(self) -> None:
-        if self.weights not in FITTING.get(self.activations, ()):
+        if self.activations not in FITTING:
+            raise AotError(f"activations of {self.activations!r} are not supported", f"choose {', '.join(FITTING)}")
+        if self.weights not in FITTING[self.activations]:
             known = "; ".join(f"{a} with weights of {' or '.join(w)}" for a, w in FITTING.items())
             raise AotError(f"activations of {self.activations!r} with weights of {self.weights!r} are not supported",
                            f"choose {known}")

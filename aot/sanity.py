@@ -38,6 +38,10 @@ FEWEST = 8
 MOST_NAMED = 3
 
 SMALL_SPREAD, LARGE_SPREAD = 0.05, 16.0
+#: Of spreads that are smaller, nothing is told apart.
+LEAST_SPREAD = 1e-30
+#: So many times what others reach at most is no sample of the same kind.
+FAR_OUT = 1e4
 #: More channels of a first layer than this share never change their sign.
 MANY_STUCK = 0.5
 #: Distance of the two largest logits, in the middle of all samples; e**-30 is nothing.
@@ -109,13 +113,16 @@ def look(graph: Graph, samples: Samples, what: str = "the calibration data", few
     if few and len(samples) < ENOUGH_SAMPLES:
         found.append(Problem(
             f"{what} holds {len(samples)} sample{'s' if len(samples) > 1 else ''}: about one new input in "
-            f"{len(samples) + 1} will leave the range of each layer",
+            f"{len(samples) + 1} goes beyond what they show of each layer",
             f"expected at least {ENOUGH_SAMPLES}; {ADVISED_SAMPLES} or more, of every kind that occurs, are better"))
     chosen = _chosen(graph, samples)
     dull = [p for name in graph.inputs if (p := _constant(name, chosen[name], what)) is not None]
     found += dull
     if dull or len(samples) < FEWEST:
         return tuple(found)
+    far = _far_out(samples, what)
+    if far is not None:
+        return (*found, far)
     batch = Batch(graph)
     response = respond(batch, chosen)
     trouble = _trouble(batch, chosen, response, what)
@@ -146,6 +153,23 @@ def _constant(name: str, x: Array, what: str) -> Problem | None:
     empty = int((flat == flat[:, :1]).all(axis=1).sum()) if flat.shape[1] > 1 else 0
     if 2 * empty > len(x):
         return Problem(f"{what} for '{name}': {empty} of {len(x)} samples are of one value throughout", expected, name)
+    return None
+
+
+def _far_out(samples: Samples, what: str) -> Problem | None:
+    """A few samples of another size than all others. Beside them, nothing can be said of the scale of the whole."""
+    sizes = [{name: float(np.abs(x).max(initial=0)) for name, x in sample.items()} for sample in samples]
+    for name in sizes[0]:
+        each = np.array([s[name] for s in sizes])
+        usual = float(np.median(each))
+        far = np.flatnonzero(each > FAR_OUT * usual)
+        if usual > 0 and len(far):
+            shown = comment(name, 40)
+            return Problem(f"{what} for '{shown}': sample {far[0]} holds {each[far[0]]:.4g}"
+                           f"{f', and {len(far) - 1} others are like it' if len(far) > 1 else ''}, where half of the "
+                           f"samples stay below {usual:.4g}",
+                           "expected samples of one kind; take out what is damaged, or the range of all inputs is for "
+                           "it alone", shown)
     return None
 
 
@@ -182,8 +206,9 @@ def _expected(better: str | None) -> str:
 
 def _factor(spread: float) -> str:
     """A factor in words: its order of magnitude."""
-    factor = spread if spread > 1 else 1 / max(spread, 1e-30)
-    return f"{round(factor, 1 - int(log10(factor))):g}" if isfinite(factor) else "many"
+    factor = spread if spread > 1 else 1 / max(spread, LEAST_SPREAD)
+    words = f"{round(factor, 1 - int(log10(factor))):g}" if isfinite(factor) else "many"
+    return f"{words} or more" if spread <= LEAST_SPREAD else words
 
 
 def _range(x: Array) -> str:

@@ -7,9 +7,8 @@ done when these are known.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from aot.ir import Graph, Node, prune
 from aot.ops.add import Add
@@ -19,8 +18,6 @@ from aot.recipe import Recipe
 
 #: What may happen to products before the sum: nothing, or ReLU.
 RELU: Clamp = (0.0, None)
-
-Said = TypeVar("Said")
 
 
 @dataclass(frozen=True)
@@ -90,9 +87,23 @@ def fused_as(graph: Graph, quantized: Graph) -> Graph:
 
 
 def spread(recipe: Recipe, graph: Graph) -> Recipe:
-    """The recipe in which what is said of a sum, and not of its convolution, holds for both."""
-    found = sums(graph).values()
+    """The recipe in which the formats of a sum, if those of its convolution are not given, hold for both."""
+    given = recipe.layers
+    return replace(recipe, layers={**given, **{s.products: given[s.total] for s in sums(graph).values()
+                                               if s.total in given and s.products not in given}})
 
-    def more(said: Mapping[str, Said]) -> dict[str, Said]:
-        return {**said, **{s.products: said[s.total] for s in found if s.total in said and s.products not in said}}
-    return replace(recipe, layers=more(recipe.layers), goals=more(recipe.goals), kernels=more(recipe.kernels))
+
+def favoured(graph: Graph, recipe: Recipe, before: Graph) -> Graph:
+    """The integer graph with the recipe's goals and kernels; what became one layer has those of both, its own first.
+
+    ``before``: the float graph that the recipe speaks of.
+    """
+    products = {s.total: s.products for s in sums(before).values()}
+
+    def node(n: Node) -> Node:
+        joined = isinstance(n.op, Conv2d) and n.op.residual and n.output in products
+        names = (n.output, products[n.output]) if joined else (n.output,)
+        kernels = [k for name in names if (k := recipe.kernels.get(name)) and k.split(".")[0] == n.op.name]
+        goals = [recipe.goals[name] for name in names if name in recipe.goals]
+        return replace(n, goal=next(iter(goals), ""), kernel=next(iter(kernels), ""))
+    return replace(graph, nodes=tuple(node(n) for n in graph.nodes))

@@ -81,11 +81,11 @@ def wrapped(case: Case) -> Graph:
 def project(graph: Graph, target: Target = TARGETS["c99"], name: str = "case", seed: int = 0, spread: float = 1.0,
             samples: int = 6, optimize: str = "balanced", calibration: Calibration | None = None,
             place: Callable[[Program], Plan] | None = None, formats: Formats = INT8,
-            recipe: Recipe | None = None) -> Project:
+            recipe: Recipe | None = None, kernel: str = "") -> Project:
     """Calibrate on random data, quantize and generate; extreme inputs come on top of the random ones.
 
     A given ``calibration`` is taken instead; ``place`` makes the memory plan instead of the planner; ``formats`` are
-    those of all operators, unless a whole ``recipe`` is given.
+    those of all operators, unless a whole ``recipe`` is given; ``kernel`` is to compute what is called "middle".
     """
     rng = np.random.default_rng(seed)
 
@@ -94,6 +94,8 @@ def project(graph: Graph, target: Target = TARGETS["c99"], name: str = "case", s
 
     found = calibration or calibrate(graph, [draw() for _ in range(samples)], "minmax")
     quantized = quantize_graph(graph, found, recipe=recipe or Recipe(formats))
+    quantized = replace(quantized, nodes=tuple(
+        replace(n, kernel=kernel) if n.output == "middle" else n for n in quantized.nodes))
     program = lower(quantized, target.isa, optimize)
     arena = place(program) if place else plan(program.buffers, program.sharings)
     check(program.buffers, program.sharings, arena.offsets, arena.size)

@@ -120,13 +120,33 @@ def test_only_in_8_bits(layer: str, formats: Formats) -> None:
     assert [n.output for n in fused_as(graph, made).nodes] == (["t", "c", "y"] if apart else ["t", "y"])
 
 
-def test_what_is_said_of_a_sum_holds_for_its_convolution() -> None:
+def test_formats_of_a_sum_hold_for_its_convolution() -> None:
     four = Formats("s8", "s4")
-    found = spread(Recipe(layers={"y": four}, goals={"y": "speed"}, kernels={"y": "conv2d"}), block())
-    assert (found.layers, found.goals, found.kernels) == (
-        {"y": four, "c": four}, {"y": "speed", "c": "speed"}, {"y": "conv2d", "c": "conv2d"})
+    assert spread(Recipe(layers={"y": four}), block()).layers == {"y": four, "c": four}
     kept = spread(Recipe(layers={"y": four, "c": Formats()}), block())
     assert kept.layers == {"y": four, "c": Formats()}
+
+
+def test_goals_and_kernels_of_a_sum() -> None:
+    """What is said of the sum, or of its convolution, holds for the one layer; a kernel that was not taken is told."""
+    weights = {"w0": random(8, 8, 3, 3), "w1": random(8, 8, 3, 3)}
+    nodes = [helper.make_node("Conv", ["x", "w0"], ["h"], pads=[1] * 4),
+             helper.make_node("Conv", ["h", "w1"], ["c"], pads=[1] * 4), helper.make_node("Add", ["c", "h"], ["y"])]
+    proto = model(nodes, {"x": [1, 8, 7, 6]}, {"y": [1, 8, 7, 6]}, weights)
+    data = draws(proto, 30)
+    plain = aot.compile(proto, data, target="cortex-m4")
+    (found,) = sums(plain.float_graph).values()
+    (layer,) = [s for s in plain.program.steps if s.site.residual is not None]
+    other = next(k for k in ("conv2d.dsp", "conv2d.dsp_small", "conv2d.dsp_winograd") if k != layer.kernel.name)
+    for name in (found.total, found.products):
+        net = aot.compile(proto, data, target="cortex-m4", config={"layers": {name: {"kernel": other, "goal": "size"}}})
+        (step,) = [s for s in net.program.steps if s.site.residual is not None]
+        assert (step.kernel.name, step.site.goal) == (other, "size")
+        assert not any("kernel" in w.fact for w in net.report.warnings)
+    for name, kernel in ((found.total, "add.dsp"), (found.products, "conv2d.mve")):
+        net = aot.compile(proto, data, target="cortex-m4", config={"layers": {name: {"kernel": kernel}}})
+        (warning,) = [w for w in net.report.warnings if "kernel" in w.fact]
+        assert kernel in warning.fact and layer.kernel.name in warning.fact
 
 
 def test_given_products_keep_their_rounding() -> None:

@@ -68,7 +68,7 @@ class DspConv2d(SpecialKernel):
         # of an odd number of channels, one is computed twice
         if index == 3 and site.output.type.shape[3] // _op(site).groups % 2:
             return None
-        return _op(site).overlap(site, index)
+        return _op(site).tiled_overlap(site, index, PIXELS)
 
 
 def stream(site: Site, elements: Array | None = None) -> Array:

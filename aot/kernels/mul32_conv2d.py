@@ -10,7 +10,7 @@ from aot.costs import Work
 from aot.ir import Array
 from aot.kernels import mul32_matrix
 from aot.kernels.base import SpecialKernel
-from aot.ops.base import Site
+from aot.ops.base import Overlap, Site
 from aot.ops.conv2d import Conv2d
 
 PIXELS = 4
@@ -62,6 +62,9 @@ class Mul32Conv2d(SpecialKernel):
 
     def pixels_at_once(self, site: Site) -> int:
         return PIXELS
+
+    def overlap(self, site: Site, index: int) -> Overlap | None:
+        return _op(site).tiled_overlap(site, index, PIXELS)
 
     def scratch(self, site: Site) -> int:
         w = site.inputs[1].type

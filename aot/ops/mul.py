@@ -53,7 +53,7 @@ class Mul(Op):
                 raise AotError("division by a value computed at run time is not supported",
                                "only division by a constant is")
             if not np.all(divisor):
-                raise AotError("division by zero")
+                raise AotError("division by zero", "the divisor is a constant of the model; check how it was exported")
             y = b.constant(1.0 / divisor.astype(np.float64), f"{y}.reciprocal")
         return (b.add(cls(), [x, y], node.outputs[0]),)
 

@@ -50,7 +50,7 @@ class Slice(Op):
             last = start + (count - 1) * step
             if count < 1 or not 0 <= start < size or not 0 <= last < size:
                 raise AotError(f"a slice of {count} elements from {start} in steps of {step} leaves an axis of {size}",
-                               "empty tensors are not supported")
+                               "empty tensors are not supported" if count < 1 else "it must lie within the axis")
         return self.counts
 
     def _take(self, x: Array) -> Array:
@@ -132,6 +132,10 @@ def _gather(node: OnnxNode, b: Builder) -> str:
     axis = node.axis(len(shape), 0)
     indices = node.const(b, 1, "indices")
     assert indices is not None
+    outside = [int(i) for i in indices.reshape(-1) if not -shape[axis] <= i < shape[axis]]
+    if outside:
+        raise AotError(f"Gather takes index {outside[0]} of an axis of {shape[axis]}",
+                       f"indices go from {-shape[axis]} to {shape[axis] - 1}")
     wanted = [int(i) + (shape[axis] if i < 0 else 0) for i in indices.reshape(-1)]
     runs = _runs(wanted)
     if len(runs) > MOST_RUNS:

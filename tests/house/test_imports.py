@@ -17,7 +17,7 @@ FLOORS = (
     "diagnosis figure",
     "bench verify inspect",
     "compiler",
-    "agree prequantized config pareto",
+    "agree prequantized config pareto layerwise",
     "descent front sensitivity",
     "options judge",
     "prepare",

@@ -15,6 +15,7 @@ import pytest
 from kernels import INT8, Project, graph_of, project, steps_from_reference, wrapped
 
 from aot import build
+from aot.kernels import candidates
 from aot.ops import OPS
 from aot.ops.base import Op, Overlap, Site
 from aot.ops.conv2d import Conv2d
@@ -102,9 +103,14 @@ def overlapping(op: type[Op], isa: str, formats: Formats = INT8) -> dict[str, Pr
         if not case.op.computes(formats.activations, formats.weights):
             continue
         graph = wrapped(case)
-        for k in range(len(middle(lower(project(graph, target, seed=i, formats=formats).graph, target.isa)))):
-            name = f"{isa}_{op.name}_{i}_over_{k}"
-            made[name] = project(graph, target, name, seed=i, place=partial(tight, which=k), formats=formats)
+        quantized = project(graph, target, seed=i, formats=formats).graph
+        sites = [s.site for s in lower(quantized, target.isa).steps if s.site.output.name == "middle"]
+        for kernel in (c.kernel.name for where in sites for c in candidates(where)):
+            one = project(graph, target, seed=i, formats=formats, kernel=kernel).graph
+            for k in range(len(middle(lower(one, target.isa)))):
+                name = f"{isa}_{kernel.replace('.', '_')}_{i}_over_{k}"
+                made[name] = project(graph, target, name, seed=i, place=partial(tight, which=k), formats=formats,
+                                     kernel=kernel)
     return made
 
 

@@ -56,7 +56,7 @@ def test_formats_given_twice(command: Command, precision: str, tmp_path: Path) -
     (tmp_path / "c.toml").write_text("[default]\n")
     status, said = command("--config", tmp_path / "c.toml", "--precision", precision)
     assert status == 1 and "configuration" in said and f"precision {precision}" in said
-    with pytest.raises(AotError, match="auto searches"):
+    with pytest.raises(AotError, match="so does precision auto"):
         aot.compile(small(), data=draws(small(), 40), config={"default": {}}, precision="auto")
 
 
@@ -90,7 +90,47 @@ def test_preprocessing_in_a_configuration() -> None:
     assert ranges[0].high == pytest.approx(ranges[1].high, rel=0.02)
 
 
+def test_an_unknown_format_is_named_alone() -> None:
+    with pytest.raises(AotError, match="activations of 's9' are not supported"):
+        read({"default": {"activations": "s9"}})
+
+
+@pytest.mark.parametrize("index", [6, -7])
+def test_gather_beyond_its_axis(index: int) -> None:
+    refused = model([helper.make_node("Gather", ["x", "i"], ["y"], axis=1)], {"x": [1, 6]}, {"y": [1, 1]},
+                    {"i": np.array([index])})
+    with pytest.raises(AotError, match=rf"takes index {index} of an axis of 6") as error:
+        aot.compile(refused, data=np.zeros((4, 6), np.float32))
+    assert "from -6 to 5" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["stride", "kernel", "dilation", "in", "out", "net_weights"])
+def test_a_network_called_like_a_number_of_a_layer(name: str) -> None:
+    """The guard of its header once was a name that layers use."""
+    net = aot.compile(convolution(), data=draws(convolution(), 40), name=name)
+    (given, expected), *_ = net.golden
+    np.testing.assert_array_equal(net.run_quantized(given), next(iter(expected.values())))
+
+
+def convolution() -> onnx.ModelProto:
+    weights = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    return model([helper.make_node("Conv", ["x", "w"], ["y"], strides=[2, 2])], {"x": [1, 3, 9, 8]},
+                 {"y": [1, 4, 4, 3]}, {"w": weights})
+
+
 # --- data --------------------------------------------------------------------------------------------------------
+
+def test_one_sample_of_another_size_is_named() -> None:
+    net = aot.compile(small(), data=draws(small(), 40))
+    data = draws(small(), 40)["x"]
+    data[7, 0] = 1e12
+    (found,) = look(net.float_graph, load({"x": data}, net.float_graph))
+    assert "sample 7 holds 1e+12" in found.fact and "others" not in found.fact
+    data[9, 0] = -1e12
+    (found,) = look(net.float_graph, load({"x": data}, net.float_graph))
+    assert "sample 7 holds" in found.fact and "and 1 others are like it" in found.fact
+
+
 
 def test_a_scale_of_zero() -> None:
     net = aot.compile(small(), data=draws(small(), 40))

@@ -4,8 +4,8 @@
  * real = scale * (q - zero point), for inputs and outputs alike. All working memory is in the caller's arena;
  * calls with different arenas may run at the same time.
  */
-#ifndef DIGITS_CNN_H
-#define DIGITS_CNN_H
+#ifndef DIGITS_CNN_MODEL_H
+#define DIGITS_CNN_MODEL_H
 
 #include <stdint.h>
 

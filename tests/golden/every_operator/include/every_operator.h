@@ -4,8 +4,8 @@
  * real = scale * (q - zero point), for inputs and outputs alike. All working memory is in the caller's arena;
  * calls with different arenas may run at the same time.
  */
-#ifndef EVERY_OPERATOR_H
-#define EVERY_OPERATOR_H
+#ifndef EVERY_OPERATOR_MODEL_H
+#define EVERY_OPERATOR_MODEL_H
 
 #include <stdint.h>
 

@@ -7,8 +7,8 @@
  * Float arithmetic gives the same bytes on every machine if it is compiled as it is written: with -ffp-contract=off
  * (the default of gcc under -std=c99) and without -ffast-math.
  */
-#ifndef MIXED_FORMATS_H
-#define MIXED_FORMATS_H
+#ifndef MIXED_FORMATS_MODEL_H
+#define MIXED_FORMATS_MODEL_H
 
 #include <stdint.h>
 
