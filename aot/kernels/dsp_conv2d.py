@@ -18,7 +18,10 @@ PIXELS = 3
 
 
 class DspConv2d(SpecialKernel):
-    """The inputs of three output pixels are widened to a tile, which then meets all output channels in pairs."""
+    """The inputs of three output pixels are widened to a tile, which then meets all output channels in pairs.
+
+    Where a window is one pixel, there is a kernel that does the same without looking for it.
+    """
 
     name: ClassVar[str] = "conv2d.dsp"
     op: ClassVar[str] = "conv2d"
@@ -28,6 +31,10 @@ class DspConv2d(SpecialKernel):
     residual: ClassVar[bool] = True
 
     def fits(self, site: Site) -> bool:
+        return not single_pixels(site) and self.words_fit(site)
+
+    def words_fit(self, site: Site) -> bool:
+        """Whether the products can be summed up in the words of a tile."""
         return self.sums_fit(site) and packable(filters(site)[:, element_order(site)])
 
     @staticmethod
@@ -69,6 +76,13 @@ class DspConv2d(SpecialKernel):
         if index == 3 and site.output.type.shape[3] // _op(site).groups % 2:
             return None
         return _op(site).tiled_overlap(site, index, PIXELS)
+
+
+def single_pixels(site: Site) -> bool:
+    """Kernel 1 x 1, stride 1, no padding, channels in fours."""
+    op = _op(site)
+    return (op.window.kernel == op.window.stride == (1, 1) and not any(op.window.pads) and op.groups == 1
+            and site.inputs[0].type.shape[3] % 4 == 0)
 
 
 def stream(site: Site, elements: Array | None = None) -> Array:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from aot.costs import Work
 from aot.kernels import dsp_matrix
-from aot.kernels.dsp_conv2d import PIXELS, DspConv2d
+from aot.kernels.dsp_conv2d import PIXELS, DspConv2d, single_pixels
 from aot.ops.base import Site
 from aot.ops.conv2d import Conv2d
 
@@ -17,10 +17,7 @@ class DspPointwise(DspConv2d):
     name: ClassVar[str] = "conv2d.dsp_pointwise"
 
     def fits(self, site: Site) -> bool:
-        op = site.node.op
-        assert isinstance(op, Conv2d)
-        return (op.window.kernel == op.window.stride == (1, 1) and not any(op.window.pads) and op.groups == 1
-                and site.inputs[0].type.shape[3] % 4 == 0 and super().fits(site))
+        return single_pixels(site) and self.words_fit(site)
 
     def work(self, site: Site) -> Work:
         dims = self.dims(site)

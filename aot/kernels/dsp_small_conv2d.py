@@ -22,7 +22,7 @@ class DspSmallConv2d(Small):
 
     def fits(self, site: Site) -> bool:
         assert isinstance(site.node.op, Conv2d)
-        return self.suits(site) and site.node.op.groups == 1 and DspConv2d().fits(site)
+        return self.suits(site) and site.node.op.groups == 1 and DspConv2d().words_fit(site)
 
     def work(self, site: Site) -> Work:
         dims = self.dims(site)
