@@ -17,7 +17,8 @@ from aot.recipe import Recipe, from_data
 
 HEAD = ("Number formats and goals of every layer; `--config FILE` compiles with them.",
         "activations: s8, s16 or f32; weights: s8 or s4 with s8, s16, s8 or s4 with s16, f32 with f32;",
-        "goal: what the layer's kernel favours, speed, balanced or size; kernel: one by name, taken where it fits.",
+        "goal: what the layer's kernel favours, speed, balanced or size; kernel: one by name.",
+        "A kernel is taken where it fits; where not, there is a warning.",
         "Layers go by the names of their outputs; those that are not here have the formats of [default].")
 
 

@@ -69,7 +69,8 @@ class Report:
 
     ``instructions`` of an inference and bytes of ``code`` are estimates (docs/costs.md says how good).
     ``strips`` says which stretches of layers run strip by strip, and what that changes;
-    ``warnings`` what looks wrong with the calibration data, ``kept`` which layers of a quantized model stay float32.
+    ``warnings`` what looks wrong with the calibration data, and kernels that were asked for and do not fit; ``kept``
+    which layers of a quantized model stay float32.
     """
 
     name: str
