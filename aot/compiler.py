@@ -198,7 +198,8 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
         recipe = for_graph(recipe, start.prepared.graph)
     ident = title(name if name is not None else start.title)
     float_graph, graph, calibration, kept = _quantized(start, chosen, recipe, progress)
-    arrangement = within(graph, processor.isa, chosen.optimize, chosen.ram, chosen.flash)
+    room = None if chosen.ram is None else chosen.ram - chosen.ram % processor.align
+    arrangement = within(graph, processor.isa, chosen.optimize, room, chosen.flash)
     chosen = replace(chosen, optimize=arrangement.goal)
     program, arena = arrangement.program, arrangement.plan
     golden = [_golden(graph, start.samples.sample(i)) for i in range(min(GOLDEN_VECTORS, len(start.samples)))]

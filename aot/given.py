@@ -74,8 +74,11 @@ def prepare(graph: Graph, default: Formats, calibrated: bool, failed: Mapping[st
     """Find the format of every layer.
 
     ``calibrated``: what has no given quantization can be calibrated, in the ``default`` formats; else it stays float32.
+    Where the model gives nothing but 16 bits, the rest has 16 too.
     ``failed``: layers, by the name of their output, that cannot be computed in integers, and why.
     """
+    if {n.op.grid.format for n in graph.nodes if isinstance(n.op, Quantize) and n.op.grid is not None} == {"s16"}:
+        default = Formats("s16")
     work = _Work(graph, default, calibrated, failed or {}, _demands(graph))
     for name in graph.inputs:
         grid = work.wanted.get(name)

@@ -23,6 +23,8 @@ LONGEST = 8
 AROUND = 4
 #: So many stretches are cut at most.
 ROUNDS = 3
+#: So many smaller budgets are tried where one is not met.
+STEPS = 6
 #: So many of the best by a rough plan are planned exactly; so many others are cut further elsewhere, if a budget asks.
 FINALISTS, BESIDE = 8, 2
 
@@ -59,7 +61,7 @@ class Arrangement:
         lines = [f"in {c.strips} strips: {c.first} .. {c.last}" for c in self.cuts]
         more = 100 * (self.instructions / max(self.whole.instructions, 1.0) - 1)
         return (*lines, f"strips: {self.whole.plan.size:,} bytes of arena become {self.plan.size:,}, "
-                        f"for an estimated {more:.1f} % more instructions")
+                        f"for an estimated {abs(more):.1f} % {'more' if more >= 0 else 'fewer'} instructions")
 
 
 class _Judge:
@@ -116,8 +118,23 @@ def arrange(graph: Graph, isa: Isa, goal: str, ram: int | None, flash: int | Non
     """The cheapest program found for a quantized graph that needs at most ``ram`` bytes of arena.
 
     And, where that can be had as well, ``flash`` bytes of constants and code, by estimate. If none is found that small,
-    the smallest.
+    the smallest: what is far out of reach is a bad guide, so that the search goes there from above, step by step.
     """
+    best = _arrange(graph, isa, goal, ram, flash)
+    budget: int | None = None
+    for _ in range(STEPS if ram is not None else 0):
+        if ram is None or best.plan.size <= ram:
+            break
+        other = _arrange(graph, isa, goal, budget, flash)
+        if other.plan.size < best.plan.size:
+            best = other
+        elif budget is not None:
+            break
+        budget = best.plan.size - 1
+    return best
+
+
+def _arrange(graph: Graph, isa: Isa, goal: str, ram: int | None, flash: int | None) -> Arrangement:
     judge = _Judge(isa, goal, ram, flash)
     judge.settle(lower(graph, isa, goal))
     whole = judge.arrange(graph, (), (), exact=True)

@@ -14,6 +14,8 @@ from aot.ops.base import Fold, Moments
 DAMPING = 0.01
 #: What is added to every variance when filters are fitted, as a share of the mean one; the best is found by trying.
 RIDGES = (0.1, 0.01, 0.001, 0.0001)
+#: Inputs whose variance, in squared steps, is not larger are constant: there is nothing to be learned from them.
+CONSTANT = 1e-9
 #: Parts of a fit that are told apart, and of a channel's largest weight: more digits could depend on the machine.
 SHARES, DIGITS = 64, 2.0**-24
 
@@ -62,7 +64,7 @@ def _change(filters: Array, folds: Sequence[Fold], ridge: float) -> Array:
     second = sum((f.second for f in folds[1:]), folds[0].second) / len(folds)
     missing = sum((_missing(filters, f) for f in folds[1:]), _missing(filters, folds[0])) / len(folds)
     spread = np.einsum("gdd->gd", second).mean(axis=1)
-    floor = np.maximum(ridge * spread, np.finfo(np.float32).tiny)
+    floor = np.where(spread > CONSTANT, ridge * spread, 1.0)
     second = second + floor[:, None, None] * np.eye(filters.shape[2])
     return np.asarray(np.linalg.solve(second, missing.transpose(0, 2, 1)).transpose(0, 2, 1))
 
