@@ -91,26 +91,38 @@ def _without_roundings(graph: Graph) -> Graph:
 
 
 def _step_by_step(graph: Graph, x: Mapping[str, Array], theirs: Mapping[str, Array], sample: int) -> None:
-    """Every node on what ONNX Runtime computed before it; each rounding may differ on ties, by one step."""
+    """Every node on what ONNX Runtime computed before it; each rounding may differ on ties, by one step.
+
+    Roundings to less than a byte are not shown. Behind one that may have fallen to another side, up to the next that
+    is shown, nothing can be told.
+    """
+    unsure: set[str] = set()
     data = {n: np.asarray(v.data, np.float64) for n, v in graph.values.items() if v.data is not None}
     data |= {n: np.asarray(a, np.float64) for n, a in x.items()}
     for node in graph.nodes:
         y = np.asarray(node.op.reference(*(data[i] for i in node.inputs)), np.float64)
         grid = node.op.grid if isinstance(node.op, Quantize) else None
-        if grid is not None and node.output in theirs:
-            expected = _real(theirs[node.output], grid).reshape(y.shape)
+        follows = not unsure.isdisjoint(node.inputs)
+        if grid is not None:
             exact = np.asarray(data[node.inputs[0]], np.float64) / grid.scale
             noise = TIE + TIE_FLOATS * float(np.finfo(np.float32).eps) * float(np.abs(exact).max(initial=0))
             tie = np.abs(exact - np.floor(exact) - 0.5) <= noise
+            follows = follows or (node.output not in theirs and bool(tie.any()))
+        if grid is not None and node.output in theirs:
+            expected = _real(theirs[node.output], grid).reshape(y.shape)
             steps = np.abs(y - expected) / grid.scale
             wrong = steps > np.where(tie, max(1.0, noise), 0.0) + 1e-2
-            if wrong.any():
+            if wrong.any() and not follows:
                 raise AotError(f"sample {sample}: {int(wrong.sum())} of {y.size} roundings {node.output!r} differ from "
                                f"ONNX Runtime's, by up to {steps.max():.3g} steps",
                                "this is an error in the compiler's reading of the model; please report it")
             y = expected
+        elif follows:
+            unsure.add(node.output)
         data[node.output] = y
     for name in graph.outputs:
+        if name in unsure:
+            continue
         _near(name, data[name], theirs[name].astype(np.float64), sample)
 
 

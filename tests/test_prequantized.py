@@ -9,7 +9,7 @@ import onnx
 import pytest
 import qdq
 from exactness import off
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 from road import MODELS, draws
@@ -48,6 +48,7 @@ def same_bytes(net: aot.Net, seed: int = 0) -> None:
 @pytest.mark.parametrize(("kind", "weights", "tie"), KINDS, ids=[f"{k}-{w}" for k, w, _ in KINDS])
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**20))
+@example(seed=157)  # a tie of four bits, which ONNX Runtime does not show
 def test_layers_differ_on_ties_only(kind: str, weights: str, tie: float, seed: int) -> None:
     net = judge(qdq.network(seed, kind, weights), tie, seed)
     if kind != "int16" and kind != "uint16":
