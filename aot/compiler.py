@@ -27,7 +27,7 @@ from aot.numerics import LIMITS, real, stored
 from aot.pareto import Bounds
 from aot.pareto import search as search_front
 from aot.passes import run_passes
-from aot.plan import Plan
+from aot.plan import Plan, usable
 from aot.prepare import CORRECTIONS, Prepared, prepare
 from aot.prequantized import quantize_given
 from aot.program import Program
@@ -198,7 +198,7 @@ def compile(model: str | Path | bytes | onnx.ModelProto, data: sample_data.DataL
         recipe = for_graph(recipe, start.prepared.graph)
     ident = title(name if name is not None else start.title)
     float_graph, graph, calibration, kept = _quantized(start, chosen, recipe, progress)
-    room = None if chosen.ram is None else chosen.ram - chosen.ram % processor.align
+    room = usable(chosen.ram, processor.align)
     arrangement = within(graph, processor.isa, chosen.optimize, room, chosen.flash)
     chosen = replace(chosen, optimize=arrangement.goal)
     program, arena = arrangement.program, arrangement.plan

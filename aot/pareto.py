@@ -22,6 +22,7 @@ from aot.ir import Array
 from aot.kernels import PRICE, PRICE_OF_MEMORY
 from aot.names import comment
 from aot.options import Space, space
+from aot.plan import usable
 from aot.prepare import Prepared
 from aot.recipe import PRECISIONS, Recipe
 from aot.sensitivity import Court, Shifts, court, shifts
@@ -162,7 +163,7 @@ def _attempted(job: _Attempt) -> Point | None:
     prepared = job.case.prepared
     try:
         graph = prepared.quantize(job.recipe)
-        made = within(graph, job.target.isa, job.goal, job.ram, None)
+        made = within(graph, job.target.isa, job.goal, usable(job.ram, job.target.align), None)
     except AotError:
         return None
     loss = job.case.judge.judged(job.case.outputs(Batch(prepared.graph, graph)))

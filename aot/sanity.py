@@ -166,7 +166,7 @@ def _far_out(samples: Samples, what: str) -> Problem | None:
         if usual > 0 and len(far):
             shown = comment(name, 40)
             return Problem(f"{what} for '{shown}': sample {far[0]} holds {each[far[0]]:.4g}"
-                           f"{f', and {len(far) - 1} others are like it' if len(far) > 1 else ''}, where half of the "
+                           f"{f', and {len(far) - 1} more like it' if len(far) > 1 else ''}, where half of the "
                            f"samples stay below {usual:.4g}",
                            "expected samples of one kind; take out what is damaged, or the range of all inputs is for "
                            "it alone", shown)

@@ -121,16 +121,16 @@ def arrange(graph: Graph, isa: Isa, goal: str, ram: int | None, flash: int | Non
     the smallest: what is far out of reach is a bad guide, so that the search goes there from above, step by step.
     """
     best = _arrange(graph, isa, goal, ram, flash)
-    budget: int | None = None
-    for _ in range(STEPS if ram is not None else 0):
-        if ram is None or best.plan.size <= ram:
+    if ram is None or best.plan.size <= ram:
+        return best
+    best = min(best, _arrange(graph, isa, goal, None, flash), key=lambda a: a.plan.size)
+    for _ in range(STEPS):
+        if best.plan.size <= ram:
             break
-        other = _arrange(graph, isa, goal, budget, flash)
-        if other.plan.size < best.plan.size:
-            best = other
-        elif budget is not None:
+        other = _arrange(graph, isa, goal, best.plan.size - 1, flash)
+        if other.plan.size >= best.plan.size:
             break
-        budget = best.plan.size - 1
+        best = other
     return best
 
 

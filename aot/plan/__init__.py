@@ -15,7 +15,7 @@ from aot.plan.first_fit import climb, quick
 from aot.plan.puzzle import Puzzle, pose
 from aot.program import Buffer, Sharing
 
-__all__ = ["Plan", "check", "plan"]
+__all__ = ["Plan", "check", "plan", "usable"]
 
 #: How many rules the exact search may look at: for the whole program, for each part of it, and for all parts of one
 #: width together. Counted, not timed, so that the plan does not depend on the machine.
@@ -42,6 +42,11 @@ class Plan:
     def reserved(self, align: int) -> int:
         """Bytes to reserve at an address that is a multiple of ``align``: a multiple of it, too, and not nothing."""
         return -(-max(self.size, 1) // align) * align
+
+
+def usable(budget: int | None, align: int) -> int | None:
+    """How large a plan may be for what is reserved to stay within a budget."""
+    return None if budget is None else budget - budget % align
 
 
 def plan(buffers: Sequence[Buffer], sharings: Sequence[Sharing] = (), align: int = 4, exact: bool = True) -> Plan:

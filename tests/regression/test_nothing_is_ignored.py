@@ -125,10 +125,10 @@ def test_one_sample_of_another_size_is_named() -> None:
     data = draws(small(), 40)["x"]
     data[7, 0] = 1e12
     (found,) = look(net.float_graph, load({"x": data}, net.float_graph))
-    assert "sample 7 holds 1e+12" in found.fact and "others" not in found.fact
+    assert "sample 7 holds 1e+12" in found.fact and "more like it" not in found.fact
     data[9, 0] = -1e12
     (found,) = look(net.float_graph, load({"x": data}, net.float_graph))
-    assert "sample 7 holds" in found.fact and "and 1 others are like it" in found.fact
+    assert "sample 7 holds" in found.fact and "and 1 more like it" in found.fact
 
 
 

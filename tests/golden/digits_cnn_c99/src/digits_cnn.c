@@ -180,7 +180,7 @@ AOT_LAYER static void depthwise_conv2d_2(const int8_t *input, int8_t *output, in
         OUTPUTS_0 = 14, FIRST_0 = 0, PLANE = 264
     };
     aot_plane_windows walk = { plane, KERNEL_ROWS, NULL, 0, 0, OUT_ZERO, output, OUT_COLUMN, WINDOW_STEP * PITCH,
-                         OUTPUTS_0, ROWS, ROW_STEP * PITCH, OUT_ROW };
+                               OUTPUTS_0, ROWS, ROW_STEP * PITCH, OUT_ROW };
     /* One channel at a time is copied to a padded plane; its border stays as it is set here. */
     memset(plane, IN_ZERO, PLANE);
     for (int32_t n = 0; n < BATCH; ++n) {
@@ -325,7 +325,7 @@ AOT_LAYER static void depthwise_conv2d_5(const int8_t *input, int8_t *output, in
         OUTPUTS_0 = 7, FIRST_0 = 0, PLANE = 98
     };
     aot_plane_windows walk = { plane, KERNEL_ROWS, NULL, 0, 0, OUT_ZERO, output, OUT_COLUMN, WINDOW_STEP * PITCH,
-                         OUTPUTS_0, ROWS, ROW_STEP * PITCH, OUT_ROW };
+                               OUTPUTS_0, ROWS, ROW_STEP * PITCH, OUT_ROW };
     /* One channel at a time is copied to a padded plane; its border stays as it is set here. */
     memset(plane, IN_ZERO, PLANE);
     for (int32_t n = 0; n < BATCH; ++n) {

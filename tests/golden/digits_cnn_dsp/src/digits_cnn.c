@@ -289,7 +289,7 @@ AOT_LAYER static void depthwise_conv2d_2(const int8_t *input, int8_t *output, in
     };
     uint32_t *const pairs = (uint32_t *)(void *)(plane + PLANE);
     aot_dsp_windows walk = { plane, KERNEL_ROWS, pairs, 0, 0, OUT_ZERO, output, OUT_COLUMN, 2 * WINDOW_STEP * PITCH,
-                         OUTPUTS_0, ROWS, 2 * ROW_STEP * PITCH, OUT_ROW };
+                             OUTPUTS_0, ROWS, 2 * ROW_STEP * PITCH, OUT_ROW };
     /* One channel at a time is copied to a padded plane; its border stays as it is set here. */
     aot_plane_fill(plane, IN_ZERO, PLANE);
     for (int32_t n = 0; n < BATCH; ++n) {
