@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 
 #: How often a kernel does what, for one inference: kind of work -> count.
@@ -19,21 +21,36 @@ _FITTED = [json.loads(file.read_text(encoding="utf-8"))
 #: Kernel (plain ones: @ instruction set, goal) -> kind of work -> instructions.
 INSTRUCTIONS: dict[str, dict[str, float]] = {
     name: row for part in _FITTED for name, row in part["instructions"].items()}
-#: Instruction set, goal -> kernel -> bytes of code: what all its layers share, a layer's function, and
-#: one for each shape. "": what every program has, and each call.
-CODE: dict[str, dict[str, tuple[int, int, int]]] = {
-    goal: {name: (common, own, shape) for name, (common, own, shape) in rows.items()}
+#: Instruction set, goal -> kernel -> bytes of code: of a layer's function, of one for each shape, and of each piece of
+#: either that is made for the shape; and the names of library functions that they call. "": bytes of the run function,
+#: and of each call in it.
+CODE: dict[str, dict[str, tuple[int, int, float, tuple[str, ...]]]] = {
+    goal: {name: (own, shape, piece, tuple(library)) for name, (own, shape, piece, library) in rows.items()}
     for part in _FITTED for goal, rows in part["code"].items()}
+#: Instruction set, goal -> bytes of library functions: those of ``runtime_c`` that are not inlined, and the compiler's.
+LIBRARY: dict[str, dict[str, int]] = {goal: rows for part in _FITTED for goal, rows in part["library"].items()}
 #: Goal -> the largest share by which the code of a measured network exceeds its estimate.
 MARGIN: dict[str, float] = {goal: share for part in _FITTED for goal, share in part["margin"].items()}
 
 #: What an operator's own kernel costs where it has not been measured.
 PLAIN: Work = {"layer": 30, "macs": 8, "outputs": 12, "places": 8}
-PLAIN_CODE = (0, 250, 0)
 #: A residual added to an output's sum, as it is and cut off at 0, where that has not been measured.
 RESIDUAL: Work = {"residual": 4, "rectified": 7}
 
 
+@dataclass(frozen=True)
+class Code:
+    """Bytes of code: a layer's own function, one for each shape, a piece of what is made for the shape, and by name
+    library functions, which all share."""
+
+    own: int
+    shape: int = 0
+    piece: float = 0.0
+    library: Mapping[str, int] = field(default_factory=dict)
+
+
+#: What a function takes where its kernel has not been measured.
+PLAIN_CODE = Code(250)
 #: Goals whose code is most alike, that of a goal itself first.
 _ALIKE = {"speed": ("speed", "balanced", "size"), "balanced": ("balanced", "size", "speed"),
           "size": ("size", "balanced", "speed")}
@@ -56,12 +73,35 @@ def estimate(kernel: str, isa: str, goal: str, work: Work) -> float:
     return sum((prices.get(kind) or RESIDUAL[kind]) * count for kind, count in work.items() if count)
 
 
-def code(kernel: str, isa: str, goal: str) -> tuple[int, int, int]:
-    """Bytes of code, compiled for a goal: what all layers of a kernel share, a layer's function, one for each shape."""
-    for like in _ALIKE[goal]:
-        row = CODE.get(f"{priced_as(isa)}, {like}", {})
-        found = row.get(kernel) or row.get(kernel.removesuffix("_wide"))
-        if found is not None:
-            return found
-    others = [row[kernel] for name, row in CODE.items() if kernel in row and name.endswith(goal)]
-    return max(others, default=PLAIN_CODE)
+def sized_as(kernel: str) -> str:
+    """The kernel whose layers' functions are as large: one that differs in a function for each shape only."""
+    return kernel.replace("_unrolled", "")
+
+
+@cache
+def code(kernel: str, isa: str, goal: str) -> Code:
+    """Bytes of code, compiled for a goal, of a kernel; words behind its name say which variant of it.
+
+    What was not measured takes as much as what is most alike: the kernel for another goal, its plain variant, the
+    kernel that it was made from, or the largest for another instruction set.
+    """
+    name = sized_as(kernel)
+    plain = name.partition(" ")[0]
+    names = (name, plain, plain.removesuffix("_wide"))
+    for like in names:
+        for row in (f"{priced_as(isa)}, {other}" for other in _ALIKE[goal]):
+            if like in CODE.get(row, {}):
+                return _code(row, like)
+    others = [_code(row, like) for like in names for row in CODE if like in CODE[row] and row.endswith(goal)]
+    return max(others, key=lambda c: c.own, default=PLAIN_CODE)
+
+
+def _code(row: str, kernel: str) -> Code:
+    own, shape, piece, library = CODE[row][kernel]
+    return Code(own, shape, piece, {function: LIBRARY[row][function] for function in library})
+
+
+def run_code(isa: str, goal: str) -> tuple[int, int]:
+    """Bytes of the run function, and of each call in it."""
+    start, call, _, _ = CODE[f"{priced_as(isa)}, {goal}"][""]
+    return start, call

@@ -71,14 +71,14 @@ class Ran:
 class Emulation:
     """What every job's samples gave, in order; bytes of the linked program which belong to the networks.
 
-    ``functions`` are bytes of code by name; what the compiler copied or merged has one name of several.
+    ``program`` is the linked program itself, an ELF file with the bench in it.
     """
 
     samples: tuple[tuple[Ran, ...], ...]
     code: int
     weights: int
     static: int
-    functions: Mapping[str, int]
+    program: bytes
 
 
 def missing(target: Target) -> list[str]:
@@ -97,7 +97,8 @@ def emulate(jobs: Sequence[Job], target: Target, optimize: str = "balanced", fla
     with tempfile.TemporaryDirectory(prefix="aot-bench-") as name:
         folder = Path(name)
         program = _link(jobs, target, (*target.flags, *_NETWORK_FLAGS, OPTIMIZE_FLAGS[optimize], *flags), folder)
-        image = elf.read(program.read_bytes())
+        linked = program.read_bytes()
+        image = elf.read(linked)
         numbers = _write_regions(jobs, image, folder)
         (folder / "input.bin").write_bytes(b"".join(
             x[n].tobytes() for job in jobs for x in job.inputs for n in job.graph.inputs))
@@ -108,8 +109,7 @@ def emulate(jobs: Sequence[Job], target: Target, optimize: str = "balanced", fla
     weights = sum(s.size for s in network if s.name == ".weights")
     samples = _results(jobs, output, counts, numbers, target.cycles is not None)
     return Emulation(samples, sum(s.size for s in network if not s.writable) - weights,
-                     weights, sum(s.size for s in network if s.writable),
-                     {f.name: f.end - f.first for f in image.functions})
+                     weights, sum(s.size for s in network if s.writable), linked)
 
 
 def _check(jobs: Sequence[Job], target: Target) -> None:

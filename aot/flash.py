@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from aot import costs
 from aot.errors import AotError
 from aot.ir import Graph
-from aot.kernels import PRICE, Candidate, candidates, choose, judge
-from aot.kernels.base import Kernel, SpecialKernel
+from aot.kernels import PRICE, Candidate, candidates, choose, code_size, judge
+from aot.kernels.base import Kernel
 from aot.ops.base import Site
 from aot.program import Program, lower, sameness
 from aot.recipe import GOALS
@@ -39,24 +39,10 @@ class Flash:
 
 def code_bytes(uses: Iterable[tuple[Kernel, Site]], calls: int, isa: str, goal: str) -> int:
     """Code of functions, each a kernel at a site, and of so many calls; compiled for a goal."""
-    start, call, _ = costs.code("", isa, goal)
-    total, kernels, shapes = start + call * calls, set(), set()
-    for kernel, site in uses:
-        name = kernel.priced(site)
-        common, own, shape = costs.code(name, isa, goal)
-        family = (name, kernel.variant(site))
-        total += own + (0 if family in kernels else common)
-        kernels.add(family)
-        shared = kernel.shared(site)
-        if shared is not None and shared.name not in shapes:
-            shapes.add(shared.name)
-            total += shared_code(kernel, site, shape)
-    return total
-
-
-def shared_code(kernel: Kernel, site: Site, usual: int) -> int:
-    """Bytes of the code that a kernel shares with others of one shape: the usual, unless the site tells."""
-    return kernel.code(site) or usual if isinstance(kernel, SpecialKernel) else usual
+    start, call = costs.run_code(isa, goal)
+    sizes = [code_size(kernel, site, goal) for kernel, site in uses]
+    shared = {name: nbytes for size in sizes for name, nbytes in size.shared.items()}
+    return start + call * calls + sum(size.own for size in sizes) + sum(shared.values())
 
 
 def program_flash(program: Program, goal: str) -> Flash:
@@ -110,12 +96,9 @@ class _Option:
     def of(candidate: Candidate, site: Site, calls: int, goal: str) -> _Option:
         """What a candidate costs, the program being compiled for a goal."""
         kernel = candidate.kernel
-        common, own, shape = costs.code(kernel.priced(site), site.isa.name, goal)
-        price = PRICE[site.goal] * site.isa.pace
-        parts = {f"{kernel.priced(site)} {kernel.variant(site)}": price * common}
-        if (shared := kernel.shared(site)) is not None:
-            parts[shared.name] = price * shared_code(kernel, site, shape)
-        return _Option(kernel, calls * candidate.instructions + price * (candidate.constants + own), parts)
+        size, price = code_size(kernel, site, goal), PRICE[site.goal] * site.isa.pace
+        return _Option(kernel, calls * candidate.instructions + price * (candidate.constants + size.own),
+                       {name: price * nbytes for name, nbytes in size.shared.items()})
 
 
 @dataclass(frozen=True, eq=False)

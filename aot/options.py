@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from aot import costs
 from aot.errors import AotError
-from aot.flash import safe, shared_code
+from aot.flash import safe
 from aot.interpret import site
 from aot.ir import Node, TensorType, Value
-from aot.kernels import candidates, choose, judge
+from aot.kernels import candidates, choose, code_size, judge
 from aot.numerics import LIMITS
 from aot.ops.base import Site, affine
 from aot.ops.quantize import Quantize
@@ -99,7 +99,7 @@ class Tally:
     @property
     def cost(self) -> Cost:
         """Of the present choice."""
-        start, call, _ = costs.code("", self.space.isa.name, self.space.goal)
+        start, call = costs.run_code(self.space.isa.name, self.space.goal)
         code = self._code + start + call * self.space.calls
         return Cost(self._instructions, round(self._constants + safe(round(code), self.space.goal)))
 
@@ -195,12 +195,9 @@ def _option(where: Site, formats: Formats, whole: str) -> Option:
     made = judge(choose(where), where)
     if made.kernel is where.node.op:  # nothing but C, and as fast as the compiler makes it
         made = judge(made.kernel, replace(where, goal=whole))
-    priced, shared = made.kernel.priced(where), made.kernel.shared(where)
-    common, own, shape = costs.code(priced, where.isa.name, whole)
-    parts = [(f"{priced} {made.kernel.variant(where)}", common)]
-    if shared is not None:
-        parts.append((shared.name, shared_code(made.kernel, where, shape)))
-    return Option(formats, where.goal, made.kernel.name, made.instructions, made.constants, own, tuple(parts))
+    size = code_size(made.kernel, where, whole)
+    return Option(formats, where.goal, made.kernel.name, made.instructions, made.constants, size.own,
+                  tuple(size.shared.items()))
 
 
 def _converter(prepared: Prepared, name: str, before: str, after: str, isa: Isa, goal: str) -> Option:

@@ -42,6 +42,8 @@ ROUNDS, STRICTER = 4, 0.97
 POLISHED = 4
 #: The same formats everywhere, for comparison.
 REFERENCES = ("int8", "int4", "int16x8")
+#: A choice that uses up the bound must be cheaper than one that loses nothing by this share: samples are few.
+CAUTION = 0.1
 #: And where nothing else loses little enough.
 LAST_RESORTS = ("int16", "float32")
 
@@ -181,7 +183,8 @@ def _front(case: Court, made: Space, whole: Array, alone: Shifts, name: str, tar
     """The points which no other beats, and the one to take.
 
     That is the cheapest which takes less flash or fewer instructions than 8 bits, and not more of the other; memory has
-    its price here, and a bound if the user sets one. If there is none: 8 bits for all if that meets the bounds, else
+    its price here, and a bound if the user sets one, and so has the part of the bound on loss that is used. If there is
+    none: 8 bits for all if that meets the bounds, else
     the cheapest that does.
     """
     kept = [p for i, p in enumerate(found) if not any(q.beats(p) for q in found)
@@ -192,8 +195,12 @@ def _front(case: Court, made: Space, whole: Array, alone: Shifts, name: str, tar
     plain = references[0]
     no_more = [p for p in meeting if p.flash <= plain.flash and p.instructions <= plain.instructions]
     better = [p for p in no_more if (p.flash, p.instructions) != (plain.flash, plain.instructions)]
-    chosen = min(better or [p for p in kept if p in no_more] or [p for p in kept if bounds.met(p)] or meeting,
-                 key=lambda p: (_price(p, goal, made.isa.pace), p.flash, p.loss.points))
+
+    def worth(p: Point) -> tuple[float, ...]:
+        caution = 1 + CAUTION * p.loss.points / max(bounds.max_loss, p.loss.points, 1e-9)
+        return caution * _price(p, goal, made.isa.pace), p.flash, p.loss.points
+    from_here = better or [p for p in kept if p in no_more] or [p for p in kept if bounds.met(p)] or meeting
+    chosen = min(from_here, key=worth)
     return Front(name, target.name, goal, bounds.max_loss, case.judge.classes, len(case.judge.measured),
                  tuple(sorted(kept, key=lambda p: (p.flash, p.instructions))), tuple(references), chosen,
                  tuple(_rows(case, made, whole, alone, chosen)))

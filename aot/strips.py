@@ -163,13 +163,19 @@ def _arrange(graph: Graph, isa: Isa, goal: str, ram: int | None, flash: int | No
 def within(graph: Graph, isa: Isa, goal: str, ram: int | None, flash: int | None) -> Arrangement:
     """The arrangement for budgets in bytes, if need be with smaller kernels or for a smaller goal.
 
-    Layers get goals of their own until ``flash`` bytes do, or all of them a smaller one: what takes fewer instructions.
-    An AotError says what is needed if ``flash`` is too small.
+    What needs no more than ``flash`` and ``ram`` stays as it is. Otherwise, layers get goals of their own until
+    ``flash`` bytes do, or all of them a smaller one: what takes fewer instructions. An AotError says what is needed
+    if ``flash`` is too small.
     """
+    made = arrange(graph, isa, goal, ram, flash)
     if flash is None:
-        return arrange(graph, isa, goal, ram)
+        return made
+    fits = program_flash(made.program, goal).total <= flash
+    if fits and (ram is None or made.plan.size <= ram):
+        return made
     found, refused = _fitted(graph, isa, goal, ram, flash)
-    for whole in GOALS[GOALS.index(goal):]:
+    found += [made] if fits else []
+    for whole in GOALS[GOALS.index(goal) + 1:]:
         made = arrange(graph, isa, whole, ram, flash)
         if program_flash(made.program, whole).total <= flash:
             found.append(made)

@@ -12,10 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import re
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -26,16 +29,16 @@ from bench import Run, runs
 from tables import models_folder
 
 import aot
-from aot import costs, emulate
+from aot import build, costs, elf, emulate
 from aot.compiler import Net
 from aot.emit import emit
-from aot.kernels import KERNELS, candidates, choose
+from aot.kernels import KERNELS, built, candidates, choose
 from aot.kernels.base import Kernel, SpecialKernel
 from aot.ops.base import Site, with_residual
 from aot.plan import plan
 from aot.program import Program, Step, lower, sameness
 from aot.recipe import Formats, Recipe
-from aot.targets import OPTIMIZE_FLAGS, TARGETS
+from aot.targets import OPTIMIZE_FLAGS, TARGETS, Target
 
 ROOT = Path(__file__).parents[1]
 MEASURED = ROOT / "build" / "costs.json"
@@ -43,8 +46,6 @@ TARGETS_MEASURED = ("cortex-m0", "cortex-m3", "cortex-m4", "cortex-m55", "rv32im
 #: How strongly prices stay near the old ones, against relative errors; and the share of those which is left at least.
 STIFFNESS = 1e-3
 LEAST = 0.2
-#: Bytes of code of the run function, and of each call in it.
-START, CALL = 60, 14
 #: What is measured in other formats than int8; of whole networks in float, only small ones.
 OTHERS = ("int4", "int16", "int16x8", "float32")
 IN_OTHERS, LARGE = ("digits_cnn", "kws01_dscnn", "ic01_resnet8"), "ic01_resnet8"
@@ -53,7 +54,9 @@ IN_TURN = (Formats(), Formats("s16", "s8"), Formats("f32", "f32"), Formats("s8",
            Formats("s16", "s4"))
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 #: Instruction set and goal -> kernel -> bytes of code, as in costs.py.
-Code = dict[str, dict[str, tuple[int, int, int]]]
+Code = dict[str, dict[str, tuple[int, int, float, list[str]]]]
+#: Instruction set and goal -> library function -> bytes.
+Library = dict[str, dict[str, int]]
 #: A model whose functions are so alike that compilers make one of several: it tells nothing of code that is shared.
 ODD = "odd_layers"
 SPECIAL = {kernel.name for kernel in KERNELS}
@@ -71,10 +74,10 @@ def main(words: Sequence[str] | None = None) -> int:
     programs = json.loads(MEASURED.read_text(encoding="utf-8"))
     layers = [layer for program in programs for layer in program["layers"]]
     prices = fit(layers)
-    code = fit_code(programs)
-    for name, text in files(prices, code, margins(programs, code)).items():
+    tables = fit_code(programs)
+    for name, text in files(prices, *tables, margins(programs, *tables)).items():
         (ROOT / "aot" / "prices" / f"{name}.json").write_text(text, encoding="utf-8")
-    (ROOT / "docs" / "costs.md").write_text(document(layers, programs, prices, code), encoding="utf-8")
+    (ROOT / "docs" / "costs.md").write_text(document(layers, programs, prices, *tables), encoding="utf-8")
     return 0
 
 
@@ -141,7 +144,7 @@ def _program(net: Net, target: str, goal: str, pick: Callable[[Site], Kernel]) -
               for s, count in zip(program.steps, ran.samples[0][0].layers, strict=True) if _counts(s.kernel)]
     return {"pick": pick.__name__.strip("_"), "model": net.name, "target": target, "isa": processor.isa.name,
             "goal": goal, "code": ran.code,
-            "layers": layers, **_code(program, ran.functions)}
+            "layers": layers, **_code(program, net.name, image(ran.program, processor))}
 
 
 def _counts(kernel: Kernel) -> bool:
@@ -160,16 +163,69 @@ def _saved(step: Step) -> float:
         - step.kernel.instructions(site)
 
 
-def _code(program: Program, sizes: Mapping[str, int]) -> dict[str, Any]:
-    """Calls, and bytes of the layers' own and of shared functions, by kernel."""
-    own, shared = defaultdict(list), defaultdict(dict)
+@dataclass(frozen=True)
+class Image:
+    """Functions of a linked program but not of the bench: bytes, and the names of those that each calls.
+
+    Copies which the compiler specialized count under the name of the function; of those that it merged, and of entries
+    into one function, the first has the bytes.
+    """
+
+    sizes: Mapping[str, int]
+    calls: Mapping[str, frozenset[str]]
+
+    def reached(self, name: str) -> list[str]:
+        """The functions which a function calls, and those that these call."""
+        seen, left = {name}, [name]
+        while left:
+            new = self.calls.get(left.pop(), frozenset()) - seen
+            seen |= new
+            left += new
+        return sorted(seen - {name})
+
+
+def image(program: bytes, processor: Target) -> Image:
+    """Read by the tools of the target's compiler."""
+    linked = elf.read(program)
+    bench = next(s for s in linked.sections if s.name == ".bench")
+    sizes, names, here, end = defaultdict(int), {}, "", 0
+    for f in linked.functions:
+        if not bench.address <= f.first < bench.address + bench.size:
+            here = here if f.first < end else f.name.split(".")[0]
+            sizes[here] += max(f.end - max(f.first, end), 0)
+            names[f.name], end = here, max(f.end, end)
+    with tempfile.TemporaryDirectory(prefix="aot-costs-") as folder:
+        (Path(folder) / "program.elf").write_bytes(program)
+        tool = f"{processor.compiler.removesuffix('gcc')}objdump"
+        text = build.run([tool, "-d", "--no-show-raw-insn", "program.elf"], Path(folder)).out
+    calls, caller = defaultdict(set), None
+    for line in text.splitlines():
+        if found := re.match(r"[0-9a-f]+ <([^>]+)>:$", line):
+            caller = names.get(found[1], caller if found[1].startswith("$") else None)
+        elif (found := re.search(r"<([^>+]+)>", line)) and found[1] in names and caller is not None:
+            calls[caller].add(names[found[1]])
+    return Image(sizes, {here: frozenset(called - {here}) for here, called in calls.items()})
+
+
+def _code(program: Program, name: str, linked: Image) -> dict[str, Any]:
+    """Bytes of the run function, of the layers' own and of shared functions, and the library functions they call.
+
+    Beside the bytes stand the pieces of which the code consists.
+    """
+    made = {step.function for step in program.functions} | {
+        shared.name for step in program.functions if (shared := step.kernel.shared(step.site)) is not None}
+    own, shared, uses = defaultdict(list), defaultdict(dict), defaultdict(list)
     for step in program.functions:
-        nbytes = sum(n for name, n in sizes.items() if name.split(".")[0] == step.function)
-        own[step.kernel.priced(step.site)].append(nbytes)
-        function = step.kernel.shared(step.site)
+        row, function = built(step.kernel, step.site), step.kernel.shared(step.site)
+        if not linked.sizes.get(step.function):
+            continue  # merged with another one
+        own[row].append((linked.sizes[step.function], 0 if function is not None else step.kernel.pieces(step.site)))
+        uses[row].append([f for f in linked.reached(step.function) if f not in made])
         if function is not None:
-            shared[step.kernel.priced(step.site)][function.name] = sizes.get(function.name, 0)
-    return {"calls": len(program.steps), "own": own, "shared": {k: list(v.values()) for k, v in shared.items()}}
+            shared[row][function.name] = (linked.sizes.get(function.name, 0), step.kernel.pieces(step.site))
+    library = {f: linked.sizes[f] for found in uses.values() for names in found for f in names if linked.sizes.get(f)}
+    return {"calls": len(program.steps), "run": linked.sizes[f"{name}_run"], "own": own,
+            "shared": {row: list(v.values()) for row, v in shared.items()}, "uses": uses, "library": library}
 
 
 # --- fitting -----------------------------------------------------------------------------------------------------
@@ -217,73 +273,115 @@ def positive(a: Numbers, b: Numbers, old: Numbers, stiffness: float, least: floa
     return x
 
 
-def fit_code(programs: Iterable[Mapping[str, Any]]) -> Code:
-    """The table of bytes of code.
+def fit_code(programs: Sequence[Mapping[str, Any]]) -> tuple[Code, Library]:
+    """The tables of bytes of code.
 
-    A layer's own function and that for a shape are means. What is left of a program's code is spread over the kernels
-    that are in it; what every program needs is filed under "".
+    A function takes what is nearest to what was measured, relatively, and is said to call the library functions that at
+    least half of its kind reach. What is left of a program's code, tables and what the linker adds, is spread over its
+    layers.
     """
-    result: Code = {}
-    groups = dict.fromkeys((p["isa"], p["goal"]) for p in programs)
-    for isa, goal in groups:
-        chosen = [p for p in programs if (p["isa"], p["goal"]) == (isa, goal)]
-        own, shared = (_means(chosen, what) for what in ("own", "shared"))
-        names = sorted(own)
+    code: Code = {}
+    library: Library = {}
+    everywhere = {what: _gathered(programs, what) for what in ("own", "shared")}
+    for isa, goal in dict.fromkeys((p["isa"], p["goal"]) for p in programs):
+        chosen, row = [p for p in programs if (p["isa"], p["goal"]) == (isa, goal)], f"{isa}, {goal}"
+        own, shared, uses = (_gathered(chosen, what) for what in ("own", "shared", "uses"))
+        sizes = _gathered(({"library": {f: [n] for f, n in p["library"].items()}} for p in chosen), "library")
+        called = {name: sorted(f for f in sizes if 2 * sum(f in functions for functions in found) >= len(found))
+                  for name, found in uses.items()}
         networks = [p for p in chosen if p["model"] != ODD]
-        left = np.array([p["code"] - START - CALL * p["calls"] - sum(map(sum, p["own"].values()))
-                         - sum(map(sum, p["shared"].values())) for p in networks], np.float64)
-        used = np.array([[name in p["own"] for name in names] for p in networks], np.float64)
-        rest = dict(zip(names, positive(used, left, np.full(len(names), 50.0), 0.1, 0.0), strict=True))
-        result[f"{isa}, {goal}"] = {"": (START, CALL, 0)} | {
-            name: (round(rest[name]), round(own[name]), round(shared.get(name, 0))) for name in names}
-    return result
+        call, start = np.polyfit([p["calls"] for p in networks], [p["run"] for p in networks], 1)
+        more = _left(networks, sorted(own))
+        code[row] = {"": (round(start), round(call), 0, [])}
+        for name in sorted(own):
+            alike = name.partition(" ")[0]
+            (alone, piece), (shape, part) = (_line(found.get(name, []), everywhere[what].get(alike, []))
+                                             for what, found in (("own", own), ("shared", shared)))
+            code[row][name] = (round(alone + more[name]), round(shape), float(f"{piece or part:.3g}"), called[name])
+        library[row] = {f: round(np.mean(sizes[f])) for f in sorted({f for found in called.values() for f in found})}
+    return code, library
 
 
-def _means(programs: Iterable[Mapping[str, Any]], what: str) -> dict[str, float]:
-    sizes: dict[str, list[int]] = defaultdict(list)
+def _line(sizes: Sequence[tuple[int, int]], alike: Sequence[tuple[int, int]]) -> tuple[float, float]:
+    """Bytes of a function, and of each piece in it: of these, and where they do not tell, of those that are alike."""
+    if not any(pieces for _, pieces in sizes):
+        return float(np.mean([n for n, _ in sizes] or [0.0])), 0.0
+    found = {"function": 100.0, "piece": 10.0}
+    for samples in (alike, sizes):
+        if samples:
+            found = least_squares(found, [{"work": {"function": 1, "piece": k}, "instructions": n, "saved": 0}
+                                          for n, k in samples])
+    return found["function"], found["piece"]
+
+
+def _left(programs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, float]:
+    """Bytes that functions have besides, by kernel: those of the programs which no function has."""
+    left = [p["code"] - p["run"] - sum(p["library"].values())
+            - sum(n for what in ("own", "shared") for found in p[what].values() for n, _ in found) for p in programs]
+    counts = [[sum(len(found) for row, found in p["own"].items() if costs.sized_as(row) == name) for name in names]
+              for p in programs]
+    found = positive(np.array(counts, np.float64), np.array(left, np.float64), np.zeros(len(names)), 1.0, 0.0)
+    return dict(zip(names, found, strict=True))
+
+
+def _gathered(programs: Iterable[Mapping[str, Any]], what: str) -> dict[str, list[Any]]:
+    """What all programs have, by kernel, those together that are as large."""
+    found: dict[str, list[Any]] = defaultdict(list)
     for p in programs:
-        for name, found in p[what].items():
-            sizes[name] += found
-    return {name: float(np.mean(found)) for name, found in sizes.items() if found}
+        for name, items in p[what].items():
+            found[costs.sized_as(name)] += items
+    return found
 
 
 # --- writing -----------------------------------------------------------------------------------------------------
 
-def files(prices: Mapping[str, Mapping[str, float]], code: Code, margin: Mapping[str, float]) -> dict[str, str]:
+def files(prices: Mapping[str, Mapping[str, float]], code: Code, library: Library,
+          margin: Mapping[str, float]) -> dict[str, str]:
     """The tables as JSON, by file: one for kernels that were made for something, and one for each instruction set."""
-    def part(isa: str) -> tuple[dict[str, Any], Code]:
-        return ({n: row for n, row in prices.items() if n.partition("@")[2].partition(",")[0] == isa},
-                {goal: rows for goal, rows in code.items() if goal.split(",")[0] == isa})
-    sets = {goal.split(",")[0] for goal in code} | {n.partition("@")[2].partition(",")[0] for n in prices} - {""}
-    return {"kernels": as_text(*part(""), margin)} | {isa: as_text(*part(isa), {}) for isa in sorted(sets)}
+    def of(isa: str) -> str:
+        return as_text({"instructions": {n: row for n, row in prices.items() if _isa(n.partition("@")[2]) == isa}}
+                       | {what: {goal: rows for goal, rows in table.items() if _isa(goal) == isa}
+                          for what, table in (("code", code), ("library", library))}, margin if not isa else {})
+    return {isa or "kernels": of(isa) for isa in sorted({"", *map(_isa, code)})}
 
 
-def as_text(prices: Mapping[str, Mapping[str, float]], code: Code, margin: Mapping[str, float]) -> str:
-    """Tables as JSON, a line for each row."""
-    def table(rows: Mapping[str, object], indent: str) -> str:
+def _isa(row: str) -> str:
+    """Of a row of a table."""
+    return row.partition(",")[0]
+
+
+def as_text(tables: Mapping[str, Mapping[str, Any]], margin: Mapping[str, float]) -> str:
+    """Tables as JSON, a line for each row of instructions and of code, and for all library functions of a goal."""
+    def lines(rows: Mapping[str, Any], indent: str) -> str:
         return ",\n".join(f"{indent}{json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items())
-    parts = ",\n".join(f"  {json.dumps(goal)}: {{\n{table(rows, '    ')}\n  }}" for goal, rows in code.items())
-    return (f'{{\n"instructions": {{\n{table(prices, "  ")}\n}},\n"code": {{\n{parts}\n}},\n'
-            f'"margin": {json.dumps(margin)}\n}}\n')
+    code = ",\n".join(f"  {json.dumps(goal)}: {{\n{lines(rows, '    ')}\n  }}" for goal, rows in tables["code"].items())
+    parts = [("instructions", lines(tables["instructions"], "  ")), ("code", code),
+             ("library", lines(tables["library"], "  "))]
+    return "{\n" + "".join(f'"{what}": {{\n{text}\n}},\n' for what, text in parts) + \
+        f'"margin": {json.dumps(margin)}\n}}\n'
 
 
-def margins(programs: Iterable[Mapping[str, Any]], code: Code) -> dict[str, float]:
+def margins(programs: Iterable[Mapping[str, Any]], code: Code, library: Library) -> dict[str, float]:
     """By goal, by what share of the estimate the code of the worst network was larger.
 
     Those count whose kernels are what the compiler takes.
     """
     worst = dict.fromkeys(OPTIMIZE_FLAGS, 0.0)
     for p in (p for p in programs if p["pick"] == "chosen" and p["model"] != ODD):
-        worst[p["goal"]] = max(worst[p["goal"]], p["code"] / estimated_code(p, code) - 1)
+        worst[p["goal"]] = max(worst[p["goal"]], p["code"] / estimated_code(p, code, library) - 1)
     return {goal: float(np.ceil(100 * share) / 100) for goal, share in worst.items()}
 
 
-def estimated_code(program: Mapping[str, Any], code: Code) -> float:
+def estimated_code(program: Mapping[str, Any], code: Code, library: Library) -> float:
     """Bytes of a measured program's code by the tables."""
-    rows = code[f"{program['isa']}, {program['goal']}"]
-    return rows[""][0] + rows[""][1] * program["calls"] + sum(
-        rows[name][0] + rows[name][1] * len(found) + rows[name][2] * len(program["shared"].get(name, ()))
-        for name, found in program["own"].items())
+    row = f"{program['isa']}, {program['goal']}"
+    total, called = code[row][""][0] + code[row][""][1] * program["calls"], set()
+    for name, found in program["own"].items():
+        own, shape, piece, functions = code[row][costs.sized_as(name)]
+        total += sum(own + piece * k for _, k in found)
+        total += sum(shape + piece * k for _, k in program["shared"].get(name, ()))
+        called |= set(functions)
+    return total + sum(library[row][f] for f in called)
 
 
 def guessed(layer: Mapping[str, Any], prices: Mapping[str, Mapping[str, float]]) -> float:
@@ -292,7 +390,7 @@ def guessed(layer: Mapping[str, Any], prices: Mapping[str, Mapping[str, float]])
 
 
 def document(layers: Sequence[Mapping[str, Any]], programs: Sequence[Mapping[str, Any]],
-             prices: Mapping[str, Mapping[str, float]], code: Code) -> str:
+             prices: Mapping[str, Mapping[str, float]], code: Code, library: Library) -> str:
     """docs/costs.md."""
     groups: dict[str, list[float]] = defaultdict(list)
     for x in layers:
@@ -304,7 +402,7 @@ def document(layers: Sequence[Mapping[str, Any]], programs: Sequence[Mapping[str
         networks[p["isa"], p["goal"]].append(guess / took - 1)
     codes: dict[tuple[str, str], list[float]] = defaultdict(list)
     for p in (p for p in programs if p["model"] != ODD):
-        codes[p["isa"], p["goal"]].append(estimated_code(p, code) / p["code"] - 1)
+        codes[p["isa"], p["goal"]].append(estimated_code(p, code, library) / p["code"] - 1)
 
     def row(name: str, errors: Sequence[float]) -> str:
         return (f"| {name} | {len(errors)} | {np.mean(np.abs(errors)):.1%} | {min(errors):+.1%} | {max(errors):+.1%} |")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aot import costs
 from aot.kernels.base import Kernel, SpecialKernel
-from aot.ops.base import Site
+from aot.ops.base import Site, with_residual
 
 
 def _discover() -> tuple[type[SpecialKernel], ...]:
@@ -43,13 +44,39 @@ class Candidate:
     cost: float
 
 
+def built(kernel: Kernel, site: Site) -> str:
+    """Under which name ``costs`` has a kernel's bytes of code: layers of another one call other functions."""
+    words = (kernel.priced(site), kernel.variant(site), *with_residual({}, site))
+    return " ".join(filter(None, words))
+
+
+@dataclass(frozen=True)
+class CodeSize:
+    """Bytes of code of a layer: its ``own``, and by name those of functions that it shares with others."""
+
+    own: int
+    shared: Mapping[str, int]
+
+
+def code_size(kernel: Kernel, site: Site, goal: str) -> CodeSize:
+    """What a kernel takes there in a network that is compiled for a goal."""
+    found, function = costs.code(built(kernel, site), site.isa.name, goal), kernel.shared(site)
+    more = round(found.piece * kernel.pieces(site))
+    if function is None:
+        return CodeSize(found.own + more, found.library)
+    return CodeSize(found.own, {**found.library, function.name: found.shape + more})
+
+
 def judge(kernel: Kernel, site: Site) -> Candidate:
-    """What a kernel would cost there. Of code that layers share, this one pays as if there were some."""
-    instructions = kernel.instructions(site)
-    common, own, shape = costs.code(kernel.priced(site), site.isa.name, site.goal)
+    """What a kernel would cost there. Of code that layers share, this one pays as if there were some.
+
+    Code that is made for the site it pays alone.
+    """
+    instructions, size = kernel.instructions(site), code_size(kernel, site, site.goal)
     constants = sum(data.nbytes for data in kernel.constants(site).values())
-    known = kernel.code(site) if isinstance(kernel, SpecialKernel) else 0
-    code = own + (common + (0 if known or kernel.shared(site) is None else shape)) // SHARED_BY[site.goal] + known
+    function = kernel.shared(site)
+    alone = size.shared[function.name] if function is not None and kernel.pieces(site) else 0
+    code = size.own + alone + (sum(size.shared.values()) - alone) // SHARED_BY[site.goal]
     price = PRICE[site.goal] * site.isa.pace
     return Candidate(kernel, instructions, constants, code, instructions + price * (constants + code))
 

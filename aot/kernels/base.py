@@ -66,6 +66,9 @@ class Kernel(Protocol):
     def variant(self, site: Site) -> str:
         """Layers with another one have functions of their own, also where layers of the kernel share some."""
 
+    def pieces(self, site: Site) -> int:
+        """Of how many alike the code consists that is made for the site."""
+
     def scratch(self, site: Site) -> int:
         """Bytes of working memory, 4-byte aligned."""
 
@@ -141,8 +144,11 @@ class SpecialKernel:
     def shared(self, site: Site) -> SharedFunction | None:
         return None
 
-    def code(self, site: Site) -> int:
-        """Bytes of code which layers of one shape share, where that is known from the site; else 0."""
+    def pieces(self, site: Site) -> int:
+        """Of how many alike the code consists that is made for the site; ``costs.py`` has the bytes of one.
+
+        They are in the function that layers share, if there is one, else in the layer's own.
+        """
         return 0
 
     def variant(self, site: Site) -> str:

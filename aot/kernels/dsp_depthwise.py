@@ -13,8 +13,8 @@ from aot.kernels.base import SharedFunction, SpecialKernel
 from aot.ops.base import Overlap, Site
 from aot.ops.depthwise_conv2d import DepthwiseConv2d
 
-#: Bytes of code for two neighbouring outputs, for one, and for all else.
-PAIR_BYTES, SINGLE_BYTES, FRAME_BYTES = 94, 54, 120
+#: Halfwords of code for two neighbouring outputs, and for one.
+PAIR, SINGLE = 47, 27
 #: Offsets in load and store instructions have 12 bits.
 LARGEST_OFFSET = 4095
 #: Pairs in the body of the loop along a row; rows of less than twice as many have no loop.
@@ -52,15 +52,15 @@ class _Plane:
                 "pair": self.rows * self.pairs, f"single_stride{self.stride}": self.rows * self.singles}
 
     @property
-    def code(self) -> int:
-        """Bytes of code for all channels."""
+    def pieces(self) -> int:
+        """Halfwords of code for the outputs of a row."""
         looped = 2 * UNROLL * max(self.groups - 1, 0)  # outputs which the body of the loop stands for once more
         pairs, singles = self.pairs, self.singles
         if self.pairs:
             pairs -= looped // 2
         else:
             singles -= looped
-        return FRAME_BYTES + PAIR_BYTES * pairs + SINGLE_BYTES * singles
+        return PAIR * pairs + SINGLE * singles
 
     @property
     def groups(self) -> int:
@@ -129,8 +129,8 @@ class DspDepthwise(SpecialKernel):
         last = np.stack([op.bias(site), op.multipliers(site).m], axis=1) & 0xFFFFFFFF
         return {"filters": np.concatenate([rows, last], axis=1).astype(np.uint32)}
 
-    def code(self, site: Site) -> int:
-        return _plane(site).code
+    def pieces(self, site: Site) -> int:
+        return _plane(site).pieces
 
     def scratch(self, site: Site) -> int:
         plane = _plane(site)

@@ -16,8 +16,6 @@ from aot.ops.base import Site
 BLOCK = 4
 #: Words of weights in registers, and words of the plane beside them.
 WEIGHTS, WORDS = 4, 3
-#: Bytes of a function, and of an instruction in it.
-FRAME_BYTES, INSTRUCTION_BYTES = 240, 4
 #: Offsets of two words that are loaded at once have 8 bits.
 LARGEST_OFFSET = 255
 
@@ -56,8 +54,8 @@ class DspDepthwiseAny(SpecialKernel):
         return {"weights": filters(site, _best(site)), "bias": op.bias(site),
                 "multipliers": op.multipliers(site).m.astype(np.int32)}
 
-    def code(self, site: Site) -> int:
-        return FRAME_BYTES + INSTRUCTION_BYTES * _line(_best(site))
+    def pieces(self, site: Site) -> int:
+        return _line(_best(site))
 
     def scratch(self, site: Site) -> int:
         walk = _best(site)

@@ -12,8 +12,8 @@ from aot.kernels.base import SharedFunction, SpecialKernel
 from aot.ops.base import Overlap, Site
 from aot.ops.depthwise_conv2d import DepthwiseConv2d
 
-#: Bytes of code for an output, and around each kind of row.
-OUTPUT_BYTES, ROW_BYTES = 72, 60
+#: Halfwords of code for an output, and around each kind of row.
+OUTPUT, ROW = 36, 30
 #: Offsets in load and store instructions have 12 bits.
 LARGEST_OFFSET = 4095
 #: Outputs in the body of the loop along a row; rows of less than twice as many have no loop.
@@ -47,10 +47,10 @@ class DspDepthwiseStride2(SpecialKernel):
         channels = site.output.type.shape[0] * site.output.type.shape[3]
         return {"layer": 1, "channel": channels, "row": channels * d["ROWS"], "outputs": site.output.type.size}
 
-    def code(self, site: Site) -> int:
+    def pieces(self, site: Site) -> int:
         d = self._walk(site)
         outputs = d["COLUMNS"] - UNROLL * max(d["GROUPS"] - 1, 0)
-        return (1 + d["TOP"] + d["BOTTOM"]) * (ROW_BYTES + OUTPUT_BYTES * outputs)
+        return (1 + d["TOP"] + d["BOTTOM"]) * (ROW + OUTPUT * outputs)
 
     def dims(self, site: Site) -> dict[str, int]:
         dims = _op(site).dims(site)

@@ -17,8 +17,6 @@ MOST_BLOCKS = 32
 LARGEST_STEP = 4095 // 2
 #: Tiles are gone back over in one instruction with a constant of 12 bits.
 DEEPEST = 4095 // 24
-#: Bytes of code for a block, and for all else.
-BLOCK_BYTES, FRAME_BYTES = 62, 150
 
 
 class DspConv2dUnrolled(DspConv2d):
@@ -32,8 +30,8 @@ class DspConv2dUnrolled(DspConv2d):
     def instructions(self, site: Site) -> float:
         return super().instructions(site) - _saved(self.dims(site))
 
-    def code(self, site: Site) -> int:
-        return _code(self.dims(site))
+    def pieces(self, site: Site) -> int:
+        return _body(self.dims(site)["BLOCKS"])
 
     def shared(self, site: Site) -> SharedFunction:
         return _function(site, self.dims(site))
@@ -50,8 +48,8 @@ class DspPointwiseUnrolled(DspPointwise):
     def instructions(self, site: Site) -> float:
         return super().instructions(site) - _saved(self.dims(site))
 
-    def code(self, site: Site) -> int:
-        return _code(self.dims(site))
+    def pieces(self, site: Site) -> int:
+        return _body(self.dims(site)["BLOCKS"])
 
     def shared(self, site: Site) -> SharedFunction:
         return _function(site, self.dims(site))
@@ -78,11 +76,6 @@ def _saved(dims: dict[str, int]) -> float:
     blocks, turns = dims["BLOCKS"], _turns(dims["BLOCKS"])
     pair = 11 + 0.75 * blocks - (4 + 4 * turns if turns > 1 else 0)
     return dims.get("BATCH", 1) * (dims["PIXELS"] // PIXELS) * (dims["OUT_C"] // 2) * pair
-
-
-def _code(dims: dict[str, int]) -> int:
-    """Bytes of code, as if no other layer shared it."""
-    return FRAME_BYTES + BLOCK_BYTES * _body(dims["BLOCKS"])
 
 
 def _function(site: Site, dims: dict[str, int]) -> SharedFunction:

@@ -12,8 +12,8 @@ from aot.kernels.dsp_conv2d import PIXELS, DspConv2d, element_order, filters, st
 from aot.ops.base import Site
 from aot.ops.exact import spread
 
-#: Inputs of a window that may be read more than once, and bytes of code for each.
-MOST_REPEATED, REPEAT_BYTES = 24, 42
+#: Inputs of a window that may be read more than once.
+MOST_REPEATED = 24
 
 
 class DspWideConv2d(DspConv2d):
@@ -40,8 +40,8 @@ class DspWideConv2d(DspConv2d):
     def constants(self, site: Site) -> dict[str, Array]:
         return {"stream": stream_of(site, _spread(site)[1])}
 
-    def code(self, site: Site) -> int:
-        return REPEAT_BYTES * self.dims(site)["REPEATED"]
+    def pieces(self, site: Site) -> int:
+        return self.dims(site)["REPEATED"]
 
     def instructions(self, site: Site) -> float:
         dims = self.dims(site)

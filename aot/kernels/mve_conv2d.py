@@ -95,12 +95,13 @@ class MveConv2d(SpecialKernel):
         return {"stream": mve_matrix.pack(rows[order], tuple(n[order] for n in numbers), CHANNELS)}
 
     def shared(self, site: Site) -> SharedFunction:
-        op, n, pitch = _op(site), mve_matrix.blocks(_depth(site)), _strip(site).pitch
-        straight = n <= MOST_STRAIGHT and 2 * pitch <= LARGEST_OFFSET
-        unroll = 1 if straight else min(range(2, 8), key=lambda u: (u + 1 + (n - 1) % u) * (1 + 1 / u))
-        return SharedFunction(f"product_{n}_pitch{pitch}{op.residual_name(site)}", "conv2d.mve_product", {
-            "BLOCKS": n, "PITCH": pitch, "STRAIGHT": int(straight), "UNROLL": unroll, "TURNS": (n - 1) // unroll,
-            "RESIDUAL": int(op.residual), **op.residual_dims(site)})
+        op, loop = _op(site), _loop(site)
+        return SharedFunction(f"product_{loop['BLOCKS']}_pitch{loop['PITCH']}{op.residual_name(site)}",
+                              "conv2d.mve_product", loop | {"RESIDUAL": int(op.residual), **op.residual_dims(site)})
+
+    def pieces(self, site: Site) -> int:
+        loop = _loop(site)
+        return loop["BLOCKS"] - (0 if loop["STRAIGHT"] else (loop["TURNS"] - 1) * loop["UNROLL"])
 
     def work(self, site: Site) -> Work:
         op, out, strip = _op(site), site.output.type.shape, _strip(site)
@@ -140,6 +141,14 @@ def _once(site: Site, strip: _Strip) -> bool:
         return strip.pixels % 2 == 0 and pixels % strip.pixels % 2 == 0
     heights, widths = {strip.height, height % strip.height}, {strip.width, width % strip.width}
     return all(h * w % 2 == 0 for h in heights for w in widths)
+
+
+def _loop(site: Site) -> dict[str, int]:
+    """The code along a sum: straight, or a loop of some blocks and those that are left before it."""
+    n, pitch = mve_matrix.blocks(_depth(site)), _strip(site).pitch
+    straight = n <= MOST_STRAIGHT and 2 * pitch <= LARGEST_OFFSET
+    unroll = 1 if straight else min(range(2, 8), key=lambda u: (u + 1 + (n - 1) % u) * (1 + 1 / u))
+    return {"BLOCKS": n, "PITCH": pitch, "STRAIGHT": int(straight), "UNROLL": unroll, "TURNS": (n - 1) // unroll}
 
 
 def _op(site: Site) -> Conv2d:

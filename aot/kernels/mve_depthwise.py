@@ -97,6 +97,10 @@ class MveDepthwise(SpecialKernel):
             "GROUPS": len(walk.groups), **{f"EIGHT_{i}": int(eight) for i, (eight, _) in enumerate(walk.groups)},
             **{f"FIRST_{i}": first for i, (_, first) in enumerate(walk.groups)}})
 
+    def pieces(self, site: Site) -> int:
+        dims = self.dims(site)
+        return sum(2 if eight else 1 for eight, _ in _walk(dims["STRIDE"], dims["OUT_W"]).groups)
+
     def constants(self, site: Site) -> dict[str, Array]:
         op = _op(site)
         w = site.inputs[1].data

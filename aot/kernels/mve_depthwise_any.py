@@ -14,8 +14,6 @@ from aot.ops.base import Site
 
 #: Outputs in a block; elements in a vector.
 BLOCK, LANES = 4, 16
-#: Bytes of a function.
-FUNCTION_BYTES = 250
 #: Offsets of vectors have 7 bits.
 LARGEST_STEP = 127
 #: Places of elements that are gathered have 16 bits.
@@ -56,9 +54,6 @@ class MveDepthwiseAny(SpecialKernel):
         op = depthwise(site)
         return {"weights": filters(site, _best(site)), "bias": op.bias(site),
                 "multipliers": op.multipliers(site).m.astype(np.int32)}
-
-    def code(self, site: Site) -> int:
-        return FUNCTION_BYTES
 
     def scratch(self, site: Site) -> int:
         return _plane(_best(site))

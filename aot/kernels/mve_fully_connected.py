@@ -50,13 +50,13 @@ class MveFullyConnected(SpecialKernel):
             mve_matrix.pack(w[rest], (bias[rest], mult[rest]), 4).reshape(-1)])}
 
     def shared(self, site: Site) -> SharedFunction:
-        dims = self.dims(site)
-        n = mve_matrix.blocks(dims["IN_LENGTH"])
-        unroll = 1 if n <= MOST_STRAIGHT else min(range(4, 8), key=lambda u: u + n % u)
-        eights, fours = dims["EIGHTS"] > 0, dims["FOURS"] + dims["LEFT_OVER"] > 0
-        return SharedFunction(f"row_{n}" + "_by8" * eights + "_by4" * fours, "fully_connected.mve_row", {
-            "BLOCKS": n, "UNROLL": unroll, "TURNS": n // unroll if n > MOST_STRAIGHT else 0,
-            "EIGHTS": int(eights), "FOURS": int(fours)})
+        loop = _loop(self.dims(site))
+        name = f"row_{loop['BLOCKS']}" + "_by8" * loop["EIGHTS"] + "_by4" * loop["FOURS"]
+        return SharedFunction(name, "fully_connected.mve_row", loop)
+
+    def pieces(self, site: Site) -> int:
+        loop = _loop(self.dims(site))
+        return (loop["BLOCKS"] - max(loop["TURNS"] - 1, 0) * loop["UNROLL"]) * (2 * loop["EIGHTS"] + loop["FOURS"])
 
     def work(self, site: Site) -> Work:
         dims = self.dims(site)
@@ -68,6 +68,14 @@ class MveFullyConnected(SpecialKernel):
     def scratch(self, site: Site) -> int:
         length = site.inputs[1].type.shape[1]
         return mve_matrix.VECTOR * mve_matrix.blocks(length) if length % mve_matrix.VECTOR else 0
+
+
+def _loop(dims: dict[str, int]) -> dict[str, int]:
+    """The code along a row: straight, or a loop of some blocks and those that are left before it."""
+    n = mve_matrix.blocks(dims["IN_LENGTH"])
+    unroll = 1 if n <= MOST_STRAIGHT else min(range(4, 8), key=lambda u: u + n % u)
+    return {"BLOCKS": n, "UNROLL": unroll, "TURNS": n // unroll if n > MOST_STRAIGHT else 0,
+            "EIGHTS": int(dims["EIGHTS"] > 0), "FOURS": int(dims["FOURS"] + dims["LEFT_OVER"] > 0)}
 
 
 def _op(site: Site) -> FullyConnected:

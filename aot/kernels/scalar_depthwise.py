@@ -14,8 +14,8 @@ from aot.ops.base import Site
 
 #: Outputs in a block.
 BLOCK = 4
-#: Bytes of a function, and for a column of the window.
-FUNCTION_BYTES, COLUMN_BYTES = 200, 36
+#: So many columns of a window have code of their own; those of wider ones share it.
+MOST_COLUMNS = 7
 
 
 class ScalarDepthwise(SpecialKernel):
@@ -51,8 +51,9 @@ class ScalarDepthwise(SpecialKernel):
         return {"weights": filters(site, _best(site)), "bias": op.bias(site),
                 "multipliers": op.multipliers(site).m.astype(np.int32)}
 
-    def code(self, site: Site) -> int:
-        return FUNCTION_BYTES + COLUMN_BYTES * min(_best(site).kernel[1], 7)
+    def pieces(self, site: Site) -> int:
+        width = _best(site).kernel[1]
+        return width if width <= MOST_COLUMNS else 1
 
     def scratch(self, site: Site) -> int:
         return _plane(_best(site))

@@ -310,6 +310,10 @@ class Op:
         """Layers with another one have functions of their own, where layers share some; plain kernels share none."""
         return ""
 
+    def pieces(self, site: Site) -> int:
+        """Of how many alike the code consists that is made for the site; that of plain kernels is not."""
+        return 0
+
     def operands(self, site: Site) -> tuple[int, ...]:
         """Indices of the inputs which the C function takes as pointers."""
         return tuple(i for i, v in enumerate(site.inputs) if v.data is None) or (0,)
