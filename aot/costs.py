@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 
@@ -49,8 +49,8 @@ class Code:
     library: Mapping[str, int] = field(default_factory=dict)
 
 
-#: What a function takes where its kernel has not been measured.
-PLAIN_CODE = Code(250)
+#: What a function takes where its kernel has not been measured, and a piece of it.
+PLAIN_CODE, PIECE = Code(250), 42.0
 #: Goals whose code is most alike, that of a goal itself first.
 _ALIKE = {"speed": ("speed", "balanced", "size"), "balanced": ("balanced", "size", "speed"),
           "size": ("size", "balanced", "speed")}
@@ -90,8 +90,8 @@ def code(kernel: str, isa: str, goal: str) -> Code:
     names = (name, plain, plain.removesuffix("_wide"))
     for like in names:
         for row in (f"{priced_as(isa)}, {other}" for other in _ALIKE[goal]):
-            if like in CODE.get(row, {}):
-                return _code(row, like)
+            if like in CODE.get(row, {}):  # a kernel's pieces are not those of the one that it was made from
+                return _code(row, like) if like in names[:2] else replace(_code(row, like), piece=PIECE)
     others = [_code(row, like) for like in names for row in CODE if like in CODE[row] and row.endswith(goal)]
     return max(others, key=lambda c: c.own, default=PLAIN_CODE)
 
