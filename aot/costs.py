@@ -22,15 +22,21 @@ _FITTED = [json.loads(file.read_text(encoding="utf-8"))
 INSTRUCTIONS: dict[str, dict[str, float]] = {
     name: row for part in _FITTED for name, row in part["instructions"].items()}
 #: Instruction set, goal -> kernel -> bytes of code: of a layer's function, of one for each shape, and of each piece of
-#: either that is made for the shape; and the names of library functions that they call. "": bytes of the run function,
-#: and of each call in it.
-CODE: dict[str, dict[str, tuple[int, int, float, tuple[str, ...]]]] = {
-    goal: {name: (own, shape, piece, tuple(library)) for name, (own, shape, piece, library) in rows.items()}
+#: either that is made for the shape; the names of library functions that they call; and the mean relative error of the
+#: first. "": bytes of the run function, and of each call in it.
+CODE: dict[str, dict[str, tuple[int, int, float, tuple[str, ...], float]]] = {
+    goal: {name: (own, shape, piece, tuple(library), error)
+           for name, (own, shape, piece, library, error) in rows.items()}
     for part in _FITTED for goal, rows in part["code"].items()}
 #: Instruction set, goal -> bytes of library functions: those of ``runtime_c`` that are not inlined, and the compiler's.
 LIBRARY: dict[str, dict[str, int]] = {goal: rows for part in _FITTED for goal, rows in part["library"].items()}
-#: Goal -> the largest share by which the code of a measured network exceeds its estimate.
+#: Rows of ``INSTRUCTIONS`` -> their mean relative error over the measured layers.
+ERRORS: dict[str, float] = {name: share for part in _FITTED for name, share in part["errors"].items()}
+#: Goal -> the share, besides ``SLACK``, by which hardly any measured network's code exceeds its estimate.
 MARGIN: dict[str, float] = {goal: share for part in _FITTED for goal, share in part["margin"].items()}
+
+#: Bytes, and the share of the estimate which those are at most, that any code may take more.
+SLACK = (300, 0.4)
 
 #: What an operator's own kernel costs where it has not been measured.
 PLAIN: Work = {"layer": 30, "macs": 8, "outputs": 12, "places": 8}
@@ -38,14 +44,19 @@ PLAIN: Work = {"layer": 30, "macs": 8, "outputs": 12, "places": 8}
 RESIDUAL: Work = {"residual": 4, "rectified": 7}
 
 
+#: The relative error of estimates that were not compared with anything.
+UNKNOWN = 0.2
+
+
 @dataclass(frozen=True)
 class Code:
     """Bytes of code: a layer's own function, one for each shape, a piece of what is made for the shape, and by name
-    library functions, which all share."""
+    library functions, which all share; the relative ``error`` of the first."""
 
     own: int
     shape: int = 0
     piece: float = 0.0
+    error: float = UNKNOWN
     library: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -66,10 +77,15 @@ def measured(kernel: str) -> str:
     return kernel.removesuffix("_unrolled").removesuffix("_wide")
 
 
+def priced_by(kernel: str, isa: str, goal: str) -> str:
+    """The row of ``INSTRUCTIONS`` that a kernel's prices stand in; "" if it has none."""
+    rows = (measured(kernel), f"{kernel}@{priced_as(isa)}, {goal}")
+    return next((row for row in rows if row in INSTRUCTIONS), "")
+
+
 def estimate(kernel: str, isa: str, goal: str, work: Work) -> float:
     """Instructions which the work takes on an instruction set, where the kernel favours a goal."""
-    plain = f"{kernel}@{priced_as(isa)}, {goal}"
-    prices = INSTRUCTIONS.get(measured(kernel)) or INSTRUCTIONS.get(plain) or PLAIN
+    prices = INSTRUCTIONS.get(priced_by(kernel, isa, goal), PLAIN)
     return sum((prices.get(kind) or RESIDUAL[kind]) * count for kind, count in work.items() if count)
 
 
@@ -97,11 +113,17 @@ def code(kernel: str, isa: str, goal: str) -> Code:
 
 
 def _code(row: str, kernel: str) -> Code:
-    own, shape, piece, library = CODE[row][kernel]
-    return Code(own, shape, piece, {function: LIBRARY[row][function] for function in library})
+    own, shape, piece, library, error = CODE[row][kernel]
+    return Code(own, shape, piece, error, {function: LIBRARY[row][function] for function in library})
+
+
+def at_most(code: float, share: float) -> float:
+    """An estimate of bytes of code, raised to what it may be; ``share``: that of ``MARGIN``."""
+    most, part = SLACK
+    return code * (1 + share) + min(most, part * code)
 
 
 def run_code(isa: str, goal: str) -> tuple[int, int]:
     """Bytes of the run function, and of each call in it."""
-    start, call, _, _ = CODE[f"{priced_as(isa)}, {goal}"][""]
+    start, call, *_ = CODE[f"{priced_as(isa)}, {goal}"][""]
     return start, call

@@ -1,7 +1,7 @@
 """Bytes of flash by estimate: kernels that share code well, and goals of layers with which a network fits a budget.
 
-Constants are exact; bytes of code are those of ``costs.CODE``. Where a budget must hold, the share is added by which a
-measured network exceeded them (docs/costs.md).
+Constants are exact; bytes of code are those of ``costs.CODE``. Where a budget must hold, so much is added that hardly
+any measured network takes more (docs/costs.md).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def program_flash(program: Program, goal: str) -> Flash:
 
 def safe(code: int, goal: str) -> int:
     """An estimate of code, raised to what it may be."""
-    return round(code * (1 + costs.MARGIN[goal]))
+    return round(costs.at_most(code, costs.MARGIN[goal]))
 
 
 def program_code(program: Program, goal: str) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from math import sqrt
 from typing import Any
 
 from aot.errors import Problem
@@ -46,7 +47,8 @@ class Row:
 class Point:
     """A choice, quantized and judged: ``flash`` (weights, and code as large as it may be) and ``arena`` in bytes.
 
-    ``instructions`` of an inference are an estimate. ``name`` says where the choice comes from.
+    ``instructions`` of an inference are an estimate. ``name`` says where the choice comes from; ``unsure`` is by how
+    many instructions, and by how many bytes of code, each layer's estimate may be off, by its name and kernel.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Point:
     instructions: int
     flash: int
     arena: int
+    unsure: tuple[Mapping[str, float], Mapping[str, float]] = field(default=({}, {}), compare=False, repr=False)
 
     def beats(self, other: Point) -> bool:
         """Whether it is as good in everything and better in something."""
@@ -62,12 +65,24 @@ class Point:
         return all(a <= b for a, b in zip(mine, theirs, strict=True)) and mine != theirs
 
 
+    def surely_no_more(self, other: Point) -> bool:
+        """Whether it takes neither more instructions nor more flash, by more than the estimates may be off.
+
+        Those of layers that are the same in both are off by the same. Errors of different layers are independent.
+        """
+        def doubt(mine: Mapping[str, float], theirs: Mapping[str, float]) -> float:
+            apart = [(mine if key in mine else theirs)[key] for key in mine.keys() ^ theirs.keys()]
+            return sqrt(sum(x * x for x in apart))
+        instructions, flash = (doubt(a, b) for a, b in zip(self.unsure, other.unsure, strict=True))
+        return self.instructions + instructions <= other.instructions and self.flash + flash <= other.flash
+
+
 @dataclass(frozen=True)
 class Front:
     """The result of a search for a target and a goal.
 
-    ``points``: those which no other beats, by flash; ``references``: the same formats everywhere, for comparison;
-    ``chosen``: the point that was taken, with a row a layer. ``samples``: judged ones.
+    ``points``: those which no other beats and the chosen one, by flash; ``references``: the same formats everywhere,
+    for comparison; ``chosen``: the point that was taken, with a row a layer. ``samples``: judged ones.
     """
 
     name: str

@@ -12,18 +12,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from aot import costs
 from aot.batch import Batch
 from aot.data import Samples
 from aot.descent import Descent, Stage, cost, descend
 from aot.errors import AotError
-from aot.flash import program_flash
+from aot.flash import program_flash, safe
 from aot.front import Front, Point, Row, summary
 from aot.ir import Array
-from aot.kernels import PRICE, PRICE_OF_MEMORY
+from aot.kernels import PRICE, PRICE_OF_MEMORY, built, code_size
 from aot.names import comment
 from aot.options import Space, space
 from aot.plan import usable
 from aot.prepare import Prepared
+from aot.program import Program
 from aot.recipe import PRECISIONS, Recipe
 from aot.sensitivity import Court, Shifts, court, shifts
 from aot.strips import within
@@ -170,7 +172,24 @@ def _attempted(job: _Attempt) -> Point | None:
         return None
     loss = job.case.judge.judged(job.case.outputs(Batch(prepared.graph, graph)))
     return Point("", job.recipe, loss, round(made.instructions), program_flash(made.program, made.goal).total,
-                 made.plan.reserved(job.target.align))
+                 made.plan.reserved(job.target.align), _unsure(made.program, made.goal))
+
+
+def _unsure(program: Program, goal: str) -> tuple[dict[str, float], dict[str, float]]:
+    """By what the estimates of layers may be off: instructions, and bytes of code."""
+    instructions: dict[str, float] = {}
+    code: dict[str, float] = {}
+    for step in program.steps:
+        kernel, site = step.kernel, step.site
+        layer, row = site.output.name.partition(".strip")[0], costs.priced_by(kernel.priced(site), site.isa.name, goal)
+        key = f"{layer} {row}"
+        error = costs.ERRORS.get(row, costs.UNKNOWN)
+        instructions[key] = instructions.get(key, 0.0) + error * kernel.instructions(site)
+    for step in program.functions:
+        size = code_size(step.kernel, step.site, goal)
+        key = f"{step.site.output.name.partition('.strip')[0]} {costs.sized_as(built(step.kernel, step.site))}"
+        code[key] = code.get(key, 0.0) + safe(round(size.error * size.own), goal)
+    return instructions, code
 
 
 def _price(p: Point, goal: str, pace: float) -> float:
@@ -182,9 +201,9 @@ def _front(case: Court, made: Space, whole: Array, alone: Shifts, name: str, tar
            bounds: Bounds, found: list[Point], references: list[Point]) -> Front:
     """The points which no other beats, and the one to take.
 
-    That is the cheapest which takes less flash or fewer instructions than 8 bits, and not more of the other; memory has
-    its price here, and a bound if the user sets one, and so has the part of the bound on loss that is used. If there is
-    none: 8 bits for all if that meets the bounds, else
+    That is the cheapest which takes less flash or fewer instructions than 8 bits, and not more of the other, by more
+    than the estimates may be off; memory has its price here, and a bound if the user sets one, and so has the part of
+    the bound on loss that is used. If there is none: 8 bits for all if that meets the bounds, else
     the cheapest that does.
     """
     kept = [p for i, p in enumerate(found) if not any(q.beats(p) for q in found)
@@ -193,7 +212,7 @@ def _front(case: Court, made: Space, whole: Array, alone: Shifts, name: str, tar
     if not meeting:
         raise _refusal(min(found, key=lambda p: (max(p.loss.points, bounds.max_loss), p.flash)), bounds, case)
     plain = references[0]
-    no_more = [p for p in meeting if p.flash <= plain.flash and p.instructions <= plain.instructions]
+    no_more = [p for p in meeting if p.surely_no_more(plain)]
     better = [p for p in no_more if (p.flash, p.instructions) != (plain.flash, plain.instructions)]
 
     def worth(p: Point) -> tuple[float, ...]:
@@ -202,7 +221,8 @@ def _front(case: Court, made: Space, whole: Array, alone: Shifts, name: str, tar
     from_here = better or [p for p in kept if p in no_more] or [p for p in kept if bounds.met(p)] or meeting
     chosen = min(from_here, key=worth)
     return Front(name, target.name, goal, bounds.max_loss, case.judge.classes, len(case.judge.measured),
-                 tuple(sorted(kept, key=lambda p: (p.flash, p.instructions))), tuple(references), chosen,
+                 tuple(sorted(kept if chosen in kept else [*kept, chosen], key=lambda p: (p.flash, p.instructions))),
+                 tuple(references), chosen,
                  tuple(_rows(case, made, whole, alone, chosen)))
 
 

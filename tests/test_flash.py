@@ -43,6 +43,12 @@ def test_a_budget_is_met_at_the_least_cost() -> None:
         np.testing.assert_array_equal(net.run_quantized(x), free.run_quantized(x))
 
 
+def test_what_fits_stays_as_it_is() -> None:
+    """A budget that binds nothing made the whole network one for a smaller goal."""
+    free, roomy = compiled(optimize="speed"), compiled(10 ** 6, optimize="speed")
+    assert roomy.files["src/digits.c"] == free.files["src/digits.c"]
+
+
 def test_a_budget_that_cannot_be_met_is_refused_with_what_is_needed() -> None:
     least = flash(compiled(optimize="size"))
     with pytest.raises(AotError, match=r"needs \d+ bytes of flash, \d+ for weights and tables and an estimated \d+ "
