@@ -22,11 +22,10 @@ _FITTED = [json.loads(file.read_text(encoding="utf-8"))
 INSTRUCTIONS: dict[str, dict[str, float]] = {
     name: row for part in _FITTED for name, row in part["instructions"].items()}
 #: Instruction set, goal -> kernel -> bytes of code: of a layer's function, of one for each shape, and of each piece of
-#: either that is made for the shape; the names of library functions that they call; and the mean relative error of the
-#: first. "": bytes of the run function, and of each call in it.
-CODE: dict[str, dict[str, tuple[int, int, float, tuple[str, ...], float]]] = {
-    goal: {name: (own, shape, piece, tuple(library), error)
-           for name, (own, shape, piece, library, error) in rows.items()}
+#: either that is made for the shape; and the names of library functions that they call. "": bytes of the run function,
+#: and of each call in it.
+CODE: dict[str, dict[str, tuple[int, int, float, tuple[str, ...]]]] = {
+    goal: {name: (own, shape, piece, tuple(library)) for name, (own, shape, piece, library) in rows.items()}
     for part in _FITTED for goal, rows in part["code"].items()}
 #: Instruction set, goal -> bytes of library functions: those of ``runtime_c`` that are not inlined, and the compiler's.
 LIBRARY: dict[str, dict[str, int]] = {goal: rows for part in _FITTED for goal, rows in part["library"].items()}
@@ -51,12 +50,11 @@ UNKNOWN = 0.2
 @dataclass(frozen=True)
 class Code:
     """Bytes of code: a layer's own function, one for each shape, a piece of what is made for the shape, and by name
-    library functions, which all share; the relative ``error`` of the first."""
+    library functions, which all share."""
 
     own: int
     shape: int = 0
     piece: float = 0.0
-    error: float = UNKNOWN
     library: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -113,8 +111,8 @@ def code(kernel: str, isa: str, goal: str) -> Code:
 
 
 def _code(row: str, kernel: str) -> Code:
-    own, shape, piece, library, error = CODE[row][kernel]
-    return Code(own, shape, piece, error, {function: LIBRARY[row][function] for function in library})
+    own, shape, piece, library = CODE[row][kernel]
+    return Code(own, shape, piece, {function: LIBRARY[row][function] for function in library})
 
 
 def at_most(code: float, share: float) -> float:

@@ -48,7 +48,7 @@ class Point:
     """A choice, quantized and judged: ``flash`` (weights, and code as large as it may be) and ``arena`` in bytes.
 
     ``instructions`` of an inference are an estimate. ``name`` says where the choice comes from; ``unsure`` is by how
-    many instructions, and by how many bytes of code, each layer's estimate may be off, by its name and kernel.
+    many instructions each layer's estimate may be off, by its name and prices.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Point:
     instructions: int
     flash: int
     arena: int
-    unsure: tuple[Mapping[str, float], Mapping[str, float]] = field(default=({}, {}), compare=False, repr=False)
+    unsure: Mapping[str, float] = field(default_factory=dict, compare=False, repr=False)
 
     def beats(self, other: Point) -> bool:
         """Whether it is as good in everything and better in something."""
@@ -66,15 +66,13 @@ class Point:
 
 
     def surely_no_more(self, other: Point) -> bool:
-        """Whether it takes neither more instructions nor more flash, by more than the estimates may be off.
+        """Whether it takes no more flash, and no more instructions by more than the estimates may be off.
 
         Those of layers that are the same in both are off by the same. Errors of different layers are independent.
         """
-        def doubt(mine: Mapping[str, float], theirs: Mapping[str, float]) -> float:
-            apart = [(mine if key in mine else theirs)[key] for key in mine.keys() ^ theirs.keys()]
-            return sqrt(sum(x * x for x in apart))
-        instructions, flash = (doubt(a, b) for a, b in zip(self.unsure, other.unsure, strict=True))
-        return self.instructions + instructions <= other.instructions and self.flash + flash <= other.flash
+        apart = self.unsure.keys() ^ other.unsure.keys()
+        doubt = sqrt(sum((self.unsure if key in self.unsure else other.unsure)[key] ** 2 for key in apart))
+        return self.instructions + doubt <= other.instructions and self.flash <= other.flash
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from aot.batch import Batch
 from aot.data import Samples
 from aot.descent import Descent, Stage, cost, descend
 from aot.errors import AotError
-from aot.flash import program_flash, safe
+from aot.flash import program_flash
 from aot.front import Front, Point, Row, summary
 from aot.ir import Array
-from aot.kernels import PRICE, PRICE_OF_MEMORY, built, code_size
+from aot.kernels import PRICE, PRICE_OF_MEMORY
 from aot.names import comment
 from aot.options import Space, space
 from aot.plan import usable
@@ -175,21 +175,15 @@ def _attempted(job: _Attempt) -> Point | None:
                  made.plan.reserved(job.target.align), _unsure(made.program, made.goal))
 
 
-def _unsure(program: Program, goal: str) -> tuple[dict[str, float], dict[str, float]]:
-    """By what the estimates of layers may be off: instructions, and bytes of code."""
-    instructions: dict[str, float] = {}
-    code: dict[str, float] = {}
+def _unsure(program: Program, goal: str) -> dict[str, float]:
+    """By how many instructions the estimates of layers may be off."""
+    found: dict[str, float] = {}
     for step in program.steps:
         kernel, site = step.kernel, step.site
-        layer, row = site.output.name.partition(".strip")[0], costs.priced_by(kernel.priced(site), site.isa.name, goal)
-        key = f"{layer} {row}"
-        error = costs.ERRORS.get(row, costs.UNKNOWN)
-        instructions[key] = instructions.get(key, 0.0) + error * kernel.instructions(site)
-    for step in program.functions:
-        size = code_size(step.kernel, step.site, goal)
-        key = f"{step.site.output.name.partition('.strip')[0]} {costs.sized_as(built(step.kernel, step.site))}"
-        code[key] = code.get(key, 0.0) + safe(round(size.error * size.own), goal)
-    return instructions, code
+        row = costs.priced_by(kernel.priced(site), site.isa.name, goal)
+        key = f"{site.output.name.partition('.strip')[0]} {row}"
+        found[key] = found.get(key, 0.0) + costs.ERRORS.get(row, costs.UNKNOWN) * kernel.instructions(site)
+    return found
 
 
 def _price(p: Point, goal: str, pace: float) -> float:

@@ -55,7 +55,7 @@ IN_TURN = (Formats(), Formats("s16", "s8"), Formats("f32", "f32"), Formats("s8",
            Formats("s16", "s4"))
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 #: Instruction set and goal -> kernel -> bytes of code, as in costs.py.
-Code = dict[str, dict[str, tuple[int, int, float, list[str], float]]]
+Code = dict[str, dict[str, tuple[int, int, float, list[str]]]]
 #: Instruction set and goal -> library function -> bytes.
 Library = dict[str, dict[str, int]]
 #: A model whose functions are so alike that compilers make one of several: it tells nothing of code that is shared.
@@ -300,14 +300,12 @@ def fit_code(programs: Sequence[Mapping[str, Any]]) -> tuple[Code, Library]:
         networks = [p for p in chosen if p["model"] != ODD]
         call, start = np.polyfit([p["calls"] for p in networks], [p["run"] for p in networks], 1)
         more = _left(networks, sorted(own))
-        code[row] = {"": (round(start), round(call), 0, [], 0)}
+        code[row] = {"": (round(start), round(call), 0, [])}
         for name in sorted(own):
             alike = name.partition(" ")[0]
             (alone, piece), (shape, part) = (_line(found.get(name, []), everywhere[what].get(alike, []))
                                              for what, found in (("own", own), ("shared", shared)))
-            off = float(np.mean([abs(1 - (alone + piece * k) / n) for n, k in own[name]]))
-            code[row][name] = (round(alone + more[name]), round(shape), float(f"{piece or part:.3g}"), called[name],
-                               float(f"{off:.2g}"))
+            code[row][name] = (round(alone + more[name]), round(shape), float(f"{piece or part:.3g}"), called[name])
         library[row] = {f: round(np.mean(sizes[f])) for f in sorted({f for found in called.values() for f in found})}
     return code, library
 
@@ -390,7 +388,7 @@ def estimated_code(program: Mapping[str, Any], code: Code, library: Library) -> 
     row = f"{program['isa']}, {program['goal']}"
     total, called = code[row][""][0] + code[row][""][1] * program["calls"], set()
     for name, found in program["own"].items():
-        own, shape, piece, functions, _ = code[row][costs.sized_as(name)]
+        own, shape, piece, functions = code[row][costs.sized_as(name)]
         total += sum(own + piece * k for _, k in found)
         total += sum(shape + piece * k for _, k in program["shared"].get(name, ()))
         called |= set(functions)

@@ -55,7 +55,7 @@ def test_the_table_names_what_there_is() -> None:
 
 def test_library_functions_have_their_bytes() -> None:
     for row, kernels in costs.CODE.items():
-        called = {function for _, _, _, library, _ in kernels.values() for function in library}
+        called = {function for _, _, _, library in kernels.values() for function in library}
         assert called == set(costs.LIBRARY[row])
         assert all(n > 0 for n in costs.LIBRARY[row].values())
 

@@ -71,7 +71,7 @@ def test_no_point_is_beaten_and_the_choice_meets_the_bound() -> None:
 def test_gains_below_the_errors_of_estimates_are_none() -> None:
     """Choices were taken for better that took 200,000 instructions more on the board than 8 bits."""
     def point(instructions: int, flash: int, **unsure: float) -> Point:
-        return Point("", Recipe(), Loss(0.0, 0.0), instructions, flash, 0, (unsure, {}))
+        return Point("", Recipe(), Loss(0.0, 0.0), instructions, flash, 0, unsure)
     plain = point(1000, 500, same=400, a=30)
     assert point(990, 500, same=400, a=30).surely_no_more(plain)  # the same kernels: the error is the same
     assert not point(990, 500, same=400, b=40).surely_no_more(plain)

@@ -52,11 +52,9 @@ def built(kernel: Kernel, site: Site) -> str:
 
 @dataclass(frozen=True)
 class CodeSize:
-    """Bytes of code of a layer: its ``own``, with their relative ``error``, and by name those of functions that it
-    shares with others."""
+    """Bytes of code of a layer: its ``own``, and by name those of functions that it shares with others."""
 
     own: int
-    error: float
     shared: Mapping[str, int]
 
 
@@ -65,8 +63,8 @@ def code_size(kernel: Kernel, site: Site, goal: str) -> CodeSize:
     found, function = costs.code(built(kernel, site), site.isa.name, goal), kernel.shared(site)
     more = round(found.piece * kernel.pieces(site))
     if function is None:
-        return CodeSize(found.own + more, found.error, found.library)
-    return CodeSize(found.own, found.error, {**found.library, function.name: found.shape + more})
+        return CodeSize(found.own + more, found.library)
+    return CodeSize(found.own, {**found.library, function.name: found.shape + more})
 
 
 def judge(kernel: Kernel, site: Site) -> Candidate:
