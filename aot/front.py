@@ -64,7 +64,6 @@ class Point:
         mine, theirs = ((p.loss.points, p.instructions, p.flash) for p in (self, other))
         return all(a <= b for a, b in zip(mine, theirs, strict=True)) and mine != theirs
 
-
     def surely_no_more(self, other: Point) -> bool:
         """Whether it takes no more flash, and no more instructions by more than the estimates may be off.
 

@@ -26,9 +26,8 @@ def walk_float(graph: Graph, inputs: Mapping[str, Array]) -> Iterator[tuple[str,
     data.update({n: np.asarray(x, np.float32) for n, x in inputs.items()})
     last = {i: k for k, node in enumerate(graph.nodes) for i in node.inputs}
     for k, node in enumerate(graph.nodes):
-        y = node.op.reference(*(np.asarray(data[i], np.float64) for i in node.inputs))
-        with np.errstate(over="ignore"):  # what is not finite is told by its name later
-            y = np.asarray(y, np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told by its name later
+            y = np.asarray(node.op.reference(*(np.asarray(data[i], np.float64) for i in node.inputs)), np.float32)
         data[node.output] = y
         yield node.output, y
         for name in node.inputs:

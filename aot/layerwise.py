@@ -35,7 +35,7 @@ def passed_over(recipe: Recipe, program: Program, graph: Graph) -> Iterator[Prob
     """Kernels of the recipe which their layers do not have, because they do not fit there."""
     taken: dict[str, set[str]] = {}
     for step in program.steps:
-        taken.setdefault(step.site.node.output.partition(".strip")[0], set()).add(step.kernel.name)
+        taken.setdefault(step.layer, set()).add(step.kernel.name)
     joined = {s.products: s.total for s in sums(graph).values()}
     for layer, kernel in recipe.kernels.items():
         found = taken.get(layer) or taken.get(joined.get(layer, layer), set())

@@ -181,7 +181,7 @@ def _unsure(program: Program, goal: str) -> dict[str, float]:
     for step in program.steps:
         kernel, site = step.kernel, step.site
         row = costs.priced_by(kernel.priced(site), site.isa.name, goal)
-        key = f"{site.output.name.partition('.strip')[0]} {row}"
+        key = f"{step.layer} {row}"
         found[key] = found.get(key, 0.0) + costs.ERRORS.get(row, costs.UNKNOWN) * kernel.instructions(site)
     return found
 
@@ -197,8 +197,8 @@ def _front(case: Court, made: Space, whole: Array, alone: Shifts, name: str, tar
 
     That is the cheapest which takes less flash or fewer instructions than 8 bits, and not more of the other, by more
     than the estimates may be off; memory has its price here, and a bound if the user sets one, and so has the part of
-    the bound on loss that is used. If there is none: 8 bits for all if that meets the bounds, else
-    the cheapest that does.
+    the bound on loss that is used. If there is none: 8 bits for all if that meets the bounds, else the cheapest that
+    does.
     """
     kept = [p for i, p in enumerate(found) if not any(q.beats(p) for q in found)
             and not any(q.loss == p.loss and (q.instructions, q.flash) == (p.instructions, p.flash) for q in found[:i])]
@@ -210,8 +210,9 @@ def _front(case: Court, made: Space, whole: Array, alone: Shifts, name: str, tar
     better = [p for p in no_more if (p.flash, p.instructions) != (plain.flash, plain.instructions)]
 
     def worth(p: Point) -> tuple[float, ...]:
-        caution = 1 + CAUTION * p.loss.points / max(bounds.max_loss, p.loss.points, 1e-9)
+        caution = 1 + CAUTION * p.loss.points / bounds.max_loss
         return caution * _price(p, goal, made.isa.pace), p.flash, p.loss.points
+
     from_here = better or [p for p in kept if p in no_more] or [p for p in kept if bounds.met(p)] or meeting
     chosen = min(from_here, key=worth)
     return Front(name, target.name, goal, bounds.max_loss, case.judge.classes, len(case.judge.measured),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +16,8 @@ from aot.numerics import inside as holds
 from aot.ops.base import Overlap, Site
 from aot.ops.concat import Concat
 from aot.targets import Isa
+
+_STRIP = re.compile(r"\.strip\d+$")
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,11 @@ class Step:
     operands: tuple[Place, ...]
     output: Place
     scratch: Place | None
+
+    @property
+    def layer(self) -> str:
+        """The name of the layer's output; strips of a layer (:mod:`aot.cut` numbers them) have it in common."""
+        return _STRIP.sub("", self.site.node.output)
 
 
 @dataclass(frozen=True)

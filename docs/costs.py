@@ -68,7 +68,7 @@ SPECIAL = {kernel.name for kernel in KERNELS}
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure or read, fit, write the two files; the answer is the exit status."""
+    """Measure or read, fit, write prices and page; the answer is the exit status."""
     parser = argparse.ArgumentParser(description="Fit aot/prices to layers measured on emulated boards.")
     parser.add_argument("--refit", action="store_true", help="take what was measured last")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
@@ -422,6 +422,8 @@ def document(layers: Sequence[Mapping[str, Any]], programs: Sequence[Mapping[str
     for p in (p for p in programs if p["model"] != ODD):
         codes[p["isa"], p["goal"]].append(estimated_code(p, code, library) / p["code"] - 1)
 
+    margin = margins(programs, code, library)
+
     def row(name: str, errors: Sequence[float]) -> str:
         return (f"| {name} | {len(errors)} | {np.mean(np.abs(errors)):.1%} | {min(errors):+.1%} | {max(errors):+.1%} |")
 
@@ -436,7 +438,10 @@ def document(layers: Sequence[Mapping[str, Any]], programs: Sequence[Mapping[str
              "## Whole networks, instructions", "", head[0].format("instruction set, goal", "networks"), head[1],
              *(row(", ".join(name), errors) for name, errors in sorted(networks.items())), "",
              "## Whole networks, bytes of code", "", head[0].format("instruction set, goal", "networks"), head[1],
-             *(row(", ".join(name), errors) for name, errors in sorted(codes.items()))]
+             *(row(", ".join(name), errors) for name, errors in sorted(codes.items())), "",
+             f"A budget of flash counts code as what {NEARLY_ALL:.0%} of these programs with the compiler's own choice",
+             f"of kernels keep: the estimate, {costs.SLACK[0]} bytes (of little code {costs.SLACK[1]:.0%}),",
+             f"and for the goal {', '.join(f'{goal} {share:.0%}' for goal, share in margin.items())}."]
     return "\n".join(lines) + "\n"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from drawn_model import DrawnModel
 
 #: Kernel, stride and dilation of depthwise convolutions over a map of 24 x 20.
 DEPTHWISE = (((5, 5), 1, 1), ((5, 5), 2, 1), ((7, 7), 1, 1), ((7, 7), 2, 1), ((3, 3), 1, 2), ((3, 3), 2, 2),
@@ -47,70 +47,49 @@ def odd_layers() -> onnx.ModelProto:
         for cut_off in (False, True):
             other = made.conv((1, 1), 1, 1, 3, outputs, 1)
             products = made.conv(kernel, 1, 1, inputs, outputs, groups)
-            made.node("Add", [other, made.inner("Relu", [products]) if cut_off else products])
+            made.layer("Add", [other, made.node("Relu", [products]) if cut_off else products])
     for kernel, stride in POOLS:
         for channels in (9, 16):
             for op in ("MaxPool", "AveragePool"):
-                made.node(op, [made.input(channels)], kernel_shape=kernel, strides=[stride] * 2,
+                made.layer(op, [made.map(channels)], kernel_shape=kernel, strides=[stride] * 2,
                           pads=[kernel[0] // 2, kernel[1] // 2] * 2)
     for channels in (9, 16):
-        made.node("Mul", [made.input(channels), made.input(channels)])
-        made.node("Add", [made.input(channels), made.input(channels)])
-        made.node("Concat", [made.input(channels), made.input(7)], axis=1)
-        made.node("Sigmoid", [made.input(channels)])
-    return made.finish()
+        made.layer("Mul", [made.map(channels), made.map(channels)])
+        made.layer("Add", [made.map(channels), made.map(channels)])
+        made.layer("Concat", [made.map(channels), made.map(7)], axis=1)
+        made.layer("Sigmoid", [made.map(channels)])
+    return made.whole()
 
 
-class _Model:
-    """Nodes, constants, inputs and outputs of a model that is being made."""
+class _Model(DrawnModel):
+    """Layers beside each other, each with an input and an output of the network."""
 
     def __init__(self) -> None:
-        self._rng = np.random.default_rng(1)
-        self._nodes: list[onnx.NodeProto] = []
-        self._constants: list[onnx.TensorProto] = []
-        self._inputs: list[onnx.ValueInfoProto] = []
+        super().__init__("odd_layers")
         self._outputs: list[str] = []
 
-    def input(self, channels: int) -> str:
+    def map(self, channels: int) -> str:
         """A map that is an input of the network."""
-        name = f"x{len(self._inputs)}"
-        self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, HEIGHT, WIDTH]))
-        return name
+        return self.input(channels, HEIGHT, WIDTH)
 
-    def node(self, op: str, inputs: Sequence[str], **attributes: Any) -> None:
+    def layer(self, op: str, inputs: Sequence[str], **attributes: Any) -> None:
         """A layer whose output is one of the network."""
-        self.ends(self.inner(op, inputs, **attributes))
-
-    def inner(self, op: str, inputs: Sequence[str], **attributes: Any) -> str:
-        """A node within a layer; answers its output."""
-        name = f"y{len(self._nodes)}"
-        self._nodes.append(helper.make_node(op, list(inputs), [name], name=f"{op}_{len(self._nodes)}", **attributes))
-        return name
+        self.ends(self.node(op, inputs, **attributes))
 
     def conv(self, kernel: tuple[int, int], stride: int, dilation: int, inputs: int, outputs: int, groups: int) -> str:
         """A convolution with as much padding as keeps the size, but for the stride; answers its output."""
         pads = [(k - 1) * dilation for k in kernel]
         before = [p // 2 for p in pads]
-        weights = self._rng.normal(size=(outputs, inputs // groups, *kernel))
-        return self.inner("Conv", [self.input(inputs), self._constant(weights),
-                                   self._constant(self._rng.normal(size=outputs))],
-                          kernel_shape=kernel, strides=[stride] * 2, dilations=[dilation] * 2, group=groups,
-                          pads=[*before, *(p - b for p, b in zip(pads, before, strict=True))])
+        weights = self.rng.normal(size=(outputs, inputs // groups, *kernel))
+        return self.node("Conv", [self.map(inputs), self.constant(weights),
+                                  self.constant(self.rng.normal(size=outputs))],
+                         kernel_shape=kernel, strides=[stride] * 2, dilations=[dilation] * 2, group=groups,
+                         pads=[*before, *(p - b for p, b in zip(pads, before, strict=True))])
 
     def ends(self, output: str) -> None:
         """The output of a node is one of the network."""
         self._outputs.append(output)
 
-    def _constant(self, data: np.ndarray[Any, np.dtype[np.float64]]) -> str:
-        name = f"w{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(data.astype(np.float32), name))
-        return name
-
-    def finish(self) -> onnx.ModelProto:
-        """The whole model, checked."""
-        outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in self._outputs]
-        graph = helper.make_graph(self._nodes, "odd_layers", self._inputs, outputs, self._constants)
-        model = onnx.shape_inference.infer_shapes(
-            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
-        onnx.checker.check_model(model)
-        return model
+    def whole(self) -> onnx.ModelProto:
+        """The model with all its layers."""
+        return self.finish(self._outputs)

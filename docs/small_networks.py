@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from drawn_model import DrawnModel
 
 SAMPLES = 32
 
@@ -30,13 +29,13 @@ def write(folder: Path) -> Mapping[str, tuple[Path, Path]]:
 def dense(made: _Model) -> onnx.ModelProto:
     """Rows that are shorter than what kernels do at once."""
     x = made.relu(made.gemm(made.relu(made.gemm(made.input(7), 7, 9)), 9, 11))
-    return made.finish(made.node("Sigmoid", [made.gemm(x, 11, 3)]))
+    return made.finish([made.node("Sigmoid", [made.gemm(x, 11, 3)])])
 
 
 def longer_dense(made: _Model) -> onnx.ModelProto:
     """Rows of some tens."""
     x = made.relu(made.gemm(made.relu(made.gemm(made.input(30), 30, 40)), 40, 20))
-    return made.finish(made.node("Softmax", [made.gemm(x, 20, 4)], axis=1))
+    return made.finish([made.node("Softmax", [made.gemm(x, 20, 4)], axis=1)])
 
 
 def convolutions(made: _Model) -> onnx.ModelProto:
@@ -45,7 +44,7 @@ def convolutions(made: _Model) -> onnx.ModelProto:
     x = made.relu(made.conv(x, 13, 27, (3, 3), stride=2))
     x = made.relu(made.conv(x, 27, 31, (1, 1)))
     x = made.relu(made.conv(x, 31, 33, (3, 3), pads=(0, 0, 0, 0)))
-    return made.finish(made.gemm(made.node("Flatten", [x]), 33 * 4 * 4, 9))
+    return made.finish([made.gemm(made.node("Flatten", [x]), 33 * 4 * 4, 9)])
 
 
 def depthwise(made: _Model) -> onnx.ModelProto:
@@ -54,7 +53,7 @@ def depthwise(made: _Model) -> onnx.ModelProto:
     for kernel in ((5, 3), (7, 7), (2, 2)):
         x = made.relu(made.conv(x, 20, 20, kernel, group=20))
         x = made.relu(made.conv(x, 20, 20, (1, 1)))
-    return made.finish(made.gemm(made.mean(x), 20, 7))
+    return made.finish([made.gemm(made.mean(x), 20, 7)])
 
 
 def branches(made: _Model) -> onnx.ModelProto:
@@ -64,28 +63,11 @@ def branches(made: _Model) -> onnx.ModelProto:
     b = made.node("AveragePool", [x], kernel_shape=[2, 2], strides=[2, 2])
     x = made.node("Add", [made.relu(made.conv(a, 24, 24, (3, 3), group=3)), made.relu(made.conv(b, 24, 24, (1, 1)))])
     x = made.node("Mul", [x, made.node("Sigmoid", [x])])
-    return made.finish(made.gemm(made.mean(made.relu(made.conv(x, 24, 40, (3, 3), stride=2))), 40, 8))
+    return made.finish([made.gemm(made.mean(made.relu(made.conv(x, 24, 40, (3, 3), stride=2))), 40, 8)])
 
 
-class _Model:
-    """A model that is being made."""
-
-    def __init__(self, name: str) -> None:
-        self._name, self._rng = name, np.random.default_rng(1)
-        self._nodes: list[onnx.NodeProto] = []
-        self._constants: list[onnx.TensorProto] = []
-        self._shape: tuple[int, ...] = ()
-
-    def input(self, *shape: int) -> str:
-        """The network's input."""
-        self._shape = (1, *shape)
-        return "x"
-
-    def node(self, op: str, inputs: Sequence[str], **attributes: Any) -> str:
-        """A node; answers its output."""
-        name = f"y{len(self._nodes)}"
-        self._nodes.append(helper.make_node(op, list(inputs), [name], **attributes))
-        return name
+class _Model(DrawnModel):
+    """The layers of small networks."""
 
     def relu(self, x: str) -> str:
         """Cut off at 0."""
@@ -107,17 +89,4 @@ class _Model:
                          kernel_shape=kernel, strides=[stride] * 2, group=group, pads=around if pads is None else pads)
 
     def _weights(self, *shape: int) -> str:
-        name = f"w{len(self._constants)}"
-        data = self._rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))
-        self._constants.append(numpy_helper.from_array(data.astype(np.float32), name))
-        return name
-
-    def finish(self, output: str) -> onnx.ModelProto:
-        """The whole model, checked."""
-        graph = helper.make_graph(
-            self._nodes, self._name, [helper.make_tensor_value_info("x", TensorProto.FLOAT, self._shape)],
-            [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)], self._constants)
-        model = onnx.shape_inference.infer_shapes(
-            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
-        onnx.checker.check_model(model)
-        return model
+        return self.constant(self.rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:])))

@@ -83,7 +83,7 @@ def test_what_another_kernel_takes_more_is_known() -> None:
         return net.report.code, bench(net).code
 
     plain = aot.compile(folder / "model.onnx", data=dict(np.load(folder / "calib.npz")), target="cortex-m4")
-    layers = {s.site.output.name.partition(".strip")[0]: s.kernel.name for s in plain.program.steps}
+    layers = {s.layer: s.kernel.name for s in plain.program.steps}
     made = {name: f"{kernel}_unrolled" for name, kernel in layers.items()
             if kernel in ("conv2d.dsp", "conv2d.dsp_pointwise")}
     assert len(made) >= 2

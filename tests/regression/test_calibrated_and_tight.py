@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import numpy as np
 import onnx
@@ -59,6 +60,16 @@ def test_a_budget_that_fits_is_met_and_the_need_that_is_told_is_the_least(optimi
     assert arena(need) == need
     for ram in (need + 1, need + 7, need + 200, 2 * need):
         assert need <= arena(ram) <= ram
+
+
+def test_what_overflows_is_told_by_name_alone() -> None:
+    """numpy's own warning stood before it, with a line of the compiler."""
+    proto = wide_in_the_middle()
+    data = {name: np.clip(x, -3, 3) * np.float32(1e38) for name, x in draws(proto, 20).items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(AotError, match=r"not finite|infinite"):
+            aot.compile(proto, data=data)
 
 
 def test_what_16_bits_leave_open_is_calibrated_in_16_bits() -> None:
